@@ -1,0 +1,129 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+)
+
+// ErrBadRecord says that a record of the topic is not one of ours, or is damaged. Retrying
+// the same record does not help.
+var ErrBadRecord = errors.New("not a record of this topic")
+
+// TypeWatermark is the type of the records that carry no event but say how far a partition
+// is complete.
+const TypeWatermark Type = "tenantry.watermark.v1"
+
+// The header names of a record: CloudEvents 1.0 in binary mode, with extensions of our own.
+const (
+	HeaderID            = "ce_id"
+	HeaderSpecVersion   = "ce_specversion"
+	HeaderSource        = "ce_source"
+	HeaderType          = "ce_type"
+	HeaderSubject       = "ce_subject"
+	HeaderTime          = "ce_time"
+	HeaderContentType   = "content-type"
+	HeaderPosition      = "ce_position"
+	HeaderVersion       = "ce_version"
+	HeaderPrevious      = "ce_previous"
+	HeaderStoreID       = "ce_storeid"
+	HeaderActor         = "ce_actor"
+	HeaderReason        = "ce_reason"
+	HeaderCorrelationID = "ce_correlationid"
+	HeaderCausationID   = "ce_causationid"
+	HeaderTraceparent   = "ce_traceparent"
+)
+
+// Record is what one Kafka record of the topic says: an event, or, where Event.Stream is
+// zero, a watermark.
+type Record struct {
+	// Event is the event with its position. Of a watermark only ID, Type, Time and Position
+	// are set: at Time the store's log ended at Position, and every event of this partition
+	// up to there stands before this record.
+	Event Event
+	// Previous is the position of the event before this record in the same partition; 0: none.
+	// It makes a lost record show.
+	Previous uint64
+	// StoreID is the history that the event is part of.
+	StoreID uuid.UUID
+}
+
+// IsWatermark tells whether the record carries no event.
+func (r Record) IsWatermark() bool { return r.Event.Stream.IsZero() }
+
+// Key is the Kafka key: the stream, so that one stream's events keep their order; "" for a watermark.
+func (r Record) Key() string { return r.Event.Stream.String() }
+
+// Headers calls put with each header of the record, in a fixed order.
+func (r Record) Headers(put func(name, value string)) {
+	e := r.Event
+	put(HeaderSpecVersion, "1.0")
+	put(HeaderID, e.ID.String())
+	put(HeaderSource, "/tenantry/"+r.StoreID.String())
+	put(HeaderType, string(e.Type))
+	put(HeaderTime, e.Time.Format(time.RFC3339Nano))
+	put(HeaderPosition, strconv.FormatUint(e.Position, 10))
+	put(HeaderPrevious, strconv.FormatUint(r.Previous, 10))
+	put(HeaderStoreID, r.StoreID.String())
+	if r.IsWatermark() {
+		return
+	}
+	put(HeaderContentType, "application/json")
+	put(HeaderSubject, e.Stream.String())
+	put(HeaderVersion, strconv.FormatUint(e.Version, 10))
+	for _, h := range [...]struct{ name, value string }{
+		{HeaderActor, e.Actor},
+		{HeaderReason, e.Reason},
+		{HeaderCorrelationID, e.CorrelationID},
+		{HeaderCausationID, e.CausationID},
+		{HeaderTraceparent, e.Traceparent},
+	} {
+		if h.value != "" {
+			put(h.name, h.value)
+		}
+	}
+}
+
+// ParseRecord reads a record back from its headers and value; get returns "" for a header
+// that is not there. The value is kept, not copied. The error is an [ErrBadRecord].
+func ParseRecord(get func(name string) string, value []byte) (Record, error) {
+	var r Record
+	var err error
+	fail := func(name string, err error) (Record, error) {
+		return Record{}, fmt.Errorf("%w: header %s: %w", ErrBadRecord, name, err)
+	}
+	r.Event.Type = Type(get(HeaderType))
+	if r.Event.ID, err = uuid.Parse(get(HeaderID)); err != nil {
+		return fail(HeaderID, err)
+	}
+	if r.StoreID, err = uuid.Parse(get(HeaderStoreID)); err != nil {
+		return fail(HeaderStoreID, err)
+	}
+	if r.Event.Time, err = time.Parse(time.RFC3339Nano, get(HeaderTime)); err != nil {
+		return fail(HeaderTime, err)
+	}
+	if r.Event.Position, err = strconv.ParseUint(get(HeaderPosition), 10, 64); err != nil {
+		return fail(HeaderPosition, err)
+	}
+	if r.Previous, err = strconv.ParseUint(get(HeaderPrevious), 10, 64); err != nil {
+		return fail(HeaderPrevious, err)
+	}
+	if r.Event.Type == TypeWatermark {
+		return r, nil
+	}
+	if r.Event.Stream, err = ParseStreamID(get(HeaderSubject)); err != nil {
+		return fail(HeaderSubject, err)
+	}
+	if r.Event.Version, err = strconv.ParseUint(get(HeaderVersion), 10, 64); err != nil {
+		return fail(HeaderVersion, err)
+	}
+	r.Event.Data = jsontext.Value(value)
+	r.Event.Actor, r.Event.Reason = get(HeaderActor), get(HeaderReason)
+	r.Event.CorrelationID, r.Event.CausationID = get(HeaderCorrelationID), get(HeaderCausationID)
+	r.Event.Traceparent = get(HeaderTraceparent)
+	return r, nil
+}
