@@ -1,0 +1,184 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrClosed: the Cluster, Publisher or Subscriber was closed. Not to be retried.
+	ErrClosed = errors.New("kafka client is closed")
+
+	// ErrUnknownTopic: the cluster answered, and does not have that topic. Retry once
+	// EnsureTopic has made it.
+	ErrUnknownTopic = errors.New("topic does not exist")
+
+	// ErrOffsetOutOfRange: the log does not hold that offset, because retention has removed
+	// it, or because the topic is another one than before. Retrying does not help: whoever
+	// asked has to get the records from elsewhere (the store) or start at another offset.
+	ErrOffsetOutOfRange = errors.New("offset is not in the log")
+)
+
+const (
+	defaultDialTimeout = 3 * time.Second
+
+	// requestTimeout is after how long a request without an answer counts as lost, so that a
+	// broker which vanished without closing its connections is noticed. Long polls are much
+	// shorter. Kafka is told half of it as the time that acks=all may take.
+	requestTimeout = 10 * time.Second
+
+	// renewEvery bounds how often failing requests may throw the connections and the
+	// metadata away.
+	renewEvery = 200 * time.Millisecond
+)
+
+// Config says how to reach a Kafka cluster.
+type Config struct {
+	Brokers  []string // host:port of one or more brokers; the others are found from them
+	ClientID string   // shown in the brokers' logs and metrics; "tenantry" when empty
+
+	// TLS and SASL are used on every connection when set.
+	TLS  *tls.Config
+	SASL sasl.Mechanism
+
+	// Dial opens the connections below TLS; net.Dialer when nil.
+	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
+	DialTimeout time.Duration // to connect and authenticate; 3 s when zero
+
+	Logger *slog.Logger // slog.Default() when nil
+}
+
+// Cluster is a Kafka cluster as one process sees it. Safe for concurrent use.
+type Cluster struct {
+	config Config
+	addr   net.Addr
+	log    *slog.Logger
+	conns  *connections
+
+	mu      sync.Mutex
+	current *session
+	closed  bool
+	warned  time.Time // of the outage that lasts; zero when there is none
+}
+
+// session is one transport with its connections and its picture of the cluster. kafka-go
+// does not refresh that picture when a leader has moved, so that after an error the whole
+// session is replaced (see renew).
+type session struct {
+	client    *kafka.Client
+	transport *kafka.Transport
+	born      time.Time
+}
+
+// New makes a Cluster. It does no I/O: brokers that are down are found out about, and
+// waited for, by the first request.
+func New(config Config) (*Cluster, error) {
+	if len(config.Brokers) == 0 {
+		return nil, errors.New("no kafka brokers are named (--kafka-brokers host:port,…)")
+	}
+	for _, b := range config.Brokers {
+		if _, _, err := net.SplitHostPort(b); err != nil {
+			return nil, fmt.Errorf("kafka broker %q is not host:port: %w", b, err)
+		}
+	}
+	if config.ClientID == "" {
+		config.ClientID = "tenantry"
+	}
+	if config.DialTimeout <= 0 {
+		config.DialTimeout = defaultDialTimeout
+	}
+	if config.Dial == nil {
+		config.Dial = (&net.Dialer{}).DialContext
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	c := &Cluster{
+		config: config,
+		addr:   kafka.TCP(config.Brokers...),
+		log:    config.Logger.With("component", "kafka"),
+		conns:  newConnections(config.Dial),
+	}
+	c.current = c.newSession()
+	return c, nil
+}
+
+func (c *Cluster) newSession() *session {
+	t := &kafka.Transport{
+		Dial:        c.conns.dial,
+		DialTimeout: c.config.DialTimeout,
+		ClientID:    c.config.ClientID,
+		TLS:         c.config.TLS,
+		SASL:        c.config.SASL,
+		// A new leader is learnt from the error that the old one answers, not by polling.
+		MetadataTTL: time.Minute,
+	}
+	return &session{
+		transport: t,
+		client:    &kafka.Client{Addr: c.addr, Transport: t, Timeout: requestTimeout},
+		born:      time.Now(),
+	}
+}
+
+// session returns the one to use now, or ErrClosed.
+func (c *Cluster) session() (*session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	return c.current, nil
+}
+
+// renew replaces the session in which a request failed, unless another request has already
+// done so or it is too young to be stale. Requests under way in it are left to finish.
+func (c *Cluster) renew(failed *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.current != failed || time.Since(failed.born) < renewEvery {
+		return
+	}
+	c.current = c.newSession()
+	failed.transport.CloseIdleConnections()
+}
+
+// Close ends what is under way, closes all connections and refuses what comes later.
+// Subscribers and producers of this Cluster have to be closed first if they are to finish
+// in order.
+func (c *Cluster) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	last := c.current
+	c.mu.Unlock()
+	last.transport.CloseIdleConnections()
+	c.conns.close()
+	return nil
+}
+
+// Ping succeeds when a broker answers. It tries once.
+func (c *Cluster) Ping(ctx context.Context) error {
+	s, err := c.session()
+	if err != nil {
+		return err
+	}
+	if _, err := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}}); err != nil {
+		c.renew(s)
+		return fmt.Errorf("ask kafka at %s: %w", strings.Join(c.config.Brokers, ","), err)
+	}
+	return nil
+}

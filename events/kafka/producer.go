@@ -1,0 +1,210 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// ErrBroken: an earlier Produce to this partition failed, and nothing of this one was sent.
+// Make a new Producer, after having read what the partition holds.
+var ErrBroken = errors.New("the producer is broken")
+
+const (
+	// maxBatch bounds one request, in bytes. Larger calls are sent as several batches.
+	maxBatch = 1 << 20
+
+	// settle is how long a request under way may take to answer after the caller's context
+	// has ended. Knowing the outcome is worth the wait: it leaves the Producer usable, and
+	// no request behind that could arrive after the next Producer has started.
+	settle = 500 * time.Millisecond
+)
+
+// Producer writes records to the partitions of one topic, idempotently: with acks=all, a
+// producer ID from the cluster and a sequence number per partition, so that a batch can be
+// repeated when its answer was lost, and is stored once.
+//
+// Different partitions may be written to concurrently. Calls for the same partition are
+// done one after the other, each with one request in flight.
+//
+// The contract on errors, per partition:
+//
+//   - Nil: all records are stored, in order, and acknowledged by all in-sync replicas.
+//   - Transient trouble (connections, leaders, time-outs) is no error: the same batch with
+//     the same sequence number is sent again until ctx ends.
+//   - Any other error, or the end of ctx while a request is unanswered: a prefix of the
+//     records may be stored. The partition is broken from then on, and every later Produce
+//     to it is refused with ErrBroken without sending anything, so that nothing is ever
+//     stored past a hole. The way on is to read the last record of the partition
+//     (Cluster.Last), to make a new Producer, and to produce what comes after that record.
+//   - ctx had ended before anything was sent: nothing is stored, and nothing is broken.
+//
+// Being fenced (another producer took over the ID, or the broker no longer knows it, or
+// finds a gap in the sequence) is such an error. It is not retried with another ID, for
+// then the broker could no longer recognise a repeated batch.
+//
+// What no producer can rule out: a request that was given up on may still be on its way to
+// the broker when the next Producer reads the last record, and be stored after that. Produce
+// waits half a second for its answer before it gives up, which leaves only brokers that hang
+// and networks that delay. A reader who must not take a record twice looks at its position.
+type Producer struct {
+	cluster *Cluster
+	topic   string
+	id      int64
+	epoch   int16
+
+	mu    sync.Mutex
+	lanes map[int]*lane
+}
+
+// lane is the writing end of one partition. Whoever holds turn may use the rest.
+type lane struct {
+	turn     chan struct{}
+	sequence int32
+	broken   error
+	buffer   *bytes.Buffer
+}
+
+// NewProducer asks the cluster for a producer ID. It waits until the cluster answers or ctx
+// ends. A Producer holds no resources of its own, and so has no Close.
+func (c *Cluster) NewProducer(ctx context.Context, topic string) (*Producer, error) {
+	p := &Producer{cluster: c, topic: topic, lanes: make(map[int]*lane)}
+	err := c.retry(ctx, "get a producer ID", func(ctx context.Context, client *kafka.Client) error {
+		// -1 asks for a new ID. kafka-go would send 0, which is one.
+		answer, err := client.InitProducerID(ctx, &kafka.InitProducerIDRequest{ProducerID: -1, ProducerEpoch: -1})
+		if err != nil {
+			return err
+		}
+		if answer.Error != nil { // A young broker is still loading: transient.
+			return answer.Error
+		}
+		p.id, p.epoch = int64(answer.Producer.ProducerID), int16(answer.Producer.ProducerEpoch)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Producer) lane(partition int) *lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lanes[partition]
+	if l == nil {
+		l = &lane{turn: make(chan struct{}, 1)}
+		p.lanes[partition] = l
+	}
+	return l
+}
+
+// Produce stores the records, in order, and returns the offset of the first. (The others
+// follow it without a gap as long as nobody else writes to the partition.) See Producer for
+// what an error means. The records must not be changed until it returns.
+func (p *Producer) Produce(ctx context.Context, partition int, records []Record) (int64, error) {
+	l := p.lane(partition)
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("produce to %s/%d: %w", p.topic, partition, ctx.Err())
+	}
+	if l.broken != nil {
+		return 0, fmt.Errorf("produce to %s/%d: %w since: %w", p.topic, partition, ErrBroken, l.broken)
+	}
+	base := int64(-1)
+	for len(records) > 0 {
+		if base < 0 && ctx.Err() != nil { // Nothing was sent.
+			return 0, fmt.Errorf("produce to %s/%d: %w", p.topic, partition, ctx.Err())
+		}
+		n := fitting(records)
+		offset, err := p.produceBatch(ctx, l, partition, records[:n])
+		if err != nil {
+			l.broken = err
+			return 0, fmt.Errorf("produce to %s/%d: %w", p.topic, partition, err)
+		}
+		if base < 0 {
+			base = offset
+		}
+		records = records[n:]
+	}
+	return base, nil
+}
+
+// fitting returns how many of the records go into one batch.
+func fitting(records []Record) int {
+	size := batchHead
+	for i := range records {
+		size += encodedSize(&records[i])
+		if size > maxBatch && i > 0 {
+			return i
+		}
+	}
+	return len(records)
+}
+
+func (p *Producer) produceBatch(ctx context.Context, l *lane, partition int, records []Record) (int64, error) {
+	if l.buffer == nil {
+		l.buffer = new(bytes.Buffer)
+	}
+	l.buffer.Reset()
+	id := identity{producer: p.id, epoch: p.epoch, sequence: l.sequence}
+	if err := encodeBatch(l.buffer, records, id, time.Now()); err != nil {
+		return 0, err
+	}
+	batch := l.buffer.Bytes()
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		s, err := p.cluster.session()
+		if err != nil {
+			return 0, err
+		}
+		offset, err := p.send(ctx, s.client, partition, batch)
+		if err == nil {
+			l.sequence = nextSequence(l.sequence, len(records))
+			if pause > firstPause {
+				// kafka-go may still be reading the batch for a request that was given up on.
+				l.buffer = nil
+				p.cluster.recovered()
+			}
+			return offset, nil
+		}
+		l.buffer = nil
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("%w, and it is not known whether the records are stored (last error: %w)", ctx.Err(), err)
+		}
+		if !transient(err) {
+			return 0, err
+		}
+		if err := p.cluster.pause(ctx, "produce to "+p.topic, s, p.cluster.cause(ctx, s, err), pause); err != nil {
+			return 0, fmt.Errorf("%w, and it is not known whether the records are stored", err)
+		}
+	}
+}
+
+// send sends the batch once. It outlives ctx by settle.
+func (p *Producer) send(ctx context.Context, client *kafka.Client, partition int, batch []byte) (int64, error) {
+	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(settle, cancel) })
+	defer stop()
+	answer, err := client.RawProduce(alive, &kafka.RawProduceRequest{
+		Topic: p.topic, Partition: partition, RequiredAcks: kafka.RequireAll,
+		RawRecords: protocol.RawRecordSet{Reader: bytes.NewReader(batch)},
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case errors.Is(answer.Error, kafka.DuplicateSequenceNumber):
+		return -1, nil // Stored by an earlier try, so long ago that the broker forgot where.
+	case answer.Error != nil:
+		return 0, answer.Error
+	default:
+		return answer.BaseOffset, nil
+	}
+}

@@ -1,0 +1,124 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+const (
+	firstPause = 20 * time.Millisecond
+	maxPause   = time.Second
+	warnEvery  = 5 * time.Second
+)
+
+// retry runs try until it succeeds, fails for good, or ctx ends; what names the work for
+// errors and logs. Between tries it waits longer and longer, and takes new connections and
+// new metadata.
+func (c *Cluster) retry(ctx context.Context, what string, try func(context.Context, *kafka.Client) error) error {
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		s, err := c.session()
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		err = try(ctx, s.client)
+		if err == nil {
+			if pause >= maxPause && c.recovered() {
+				c.log.Info("kafka answers again", "doing", what)
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, ctx.Err())
+		}
+		if !transient(err) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if err := c.pause(ctx, what, s, c.cause(ctx, s, err), pause); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+}
+
+// pause is what comes between two tries: say why, drop the failed session, wait.
+func (c *Cluster) pause(ctx context.Context, what string, failed *session, cause error, pause time.Duration) error {
+	// The first moments of an outage, and the one failed try after a leader has moved, are
+	// not worth a warning.
+	if pause >= maxPause/2 && c.mayWarn() {
+		c.log.Warn("kafka does not answer, trying again", "doing", what, "err", cause)
+	}
+	c.renew(failed)
+	timer := time.NewTimer(pause/2 + rand.N(pause/2+1)) // Jitter, so that partitions do not come back in step.
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w (last error: %w)", ctx.Err(), cause)
+	case <-c.conns.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// mayWarn keeps an outage, which every partition meets, to a warning every few seconds.
+func (c *Cluster) mayWarn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.warned) < warnEvery {
+		return false
+	}
+	c.warned = time.Now()
+	return true
+}
+
+// recovered reports whether an outage was warned of that is over now, once.
+func (c *Cluster) recovered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := !c.warned.IsZero()
+	c.warned = time.Time{}
+	return was
+}
+
+// cause looks for what lies behind an error: when no broker can be reached kafka-go has an
+// empty picture of the cluster, and says "topic not found".
+func (c *Cluster) cause(ctx context.Context, s *session, err error) error {
+	if errors.Is(err, protocol.ErrNoTopic) {
+		if _, behind := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}}); behind != nil {
+			return behind
+		}
+	}
+	return err
+}
+
+// transient tells an error that may be gone at the next try, with fresh metadata. What is
+// not an answer of the broker (connection refused, reset, timed out) always is one.
+func transient(err error) bool {
+	if errors.Is(err, ErrClosed) || errors.Is(err, ErrUnknownTopic) || errors.Is(err, ErrOffsetOutOfRange) {
+		return false
+	}
+	var answer kafka.Error
+	if !errors.As(err, &answer) {
+		return true
+	}
+	switch answer {
+	case kafka.Unknown, // kafka-go's word for "a part of ListOffsets failed"
+		kafka.UnknownTopicOrPartition, // a young topic is not known to all brokers yet
+		kafka.LeaderNotAvailable, kafka.NotLeaderForPartition,
+		kafka.RequestTimedOut, kafka.NetworkException,
+		kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable,
+		kafka.GroupLoadInProgress, kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup,
+		kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend,
+		kafka.NotController, kafka.KafkaStorageError,
+		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch, kafka.OffsetNotAvailable,
+		kafka.ThrottlingQuotaExceeded, kafka.UnknownTopicID, kafka.InconsistentTopicID:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,192 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// defaultMaxMessageBytes lets the largest event that the admin API takes (a body of 1 MiB)
+// and its headers through; Kafka's own default is just under 1 MiB.
+const defaultMaxMessageBytes = 4 << 20
+
+// Topic is what EnsureTopic makes. Zero means the cluster's default, except where noted.
+type Topic struct {
+	Name            string
+	Partitions      int           // at least 1; never changes, for it decides where a key lives
+	Replication     int           // copies of each partition
+	MinInSync       int           // copies that have to have a record before it counts as stored
+	Retention       time.Duration // how long records are kept; negative: for ever
+	RetentionBytes  int64         // per partition; negative: no limit
+	SegmentBytes    int           // retention removes whole segments of that size
+	MaxMessageBytes int           // of a batch; 4 MiB when zero
+}
+
+func (t Topic) entries() []kafka.ConfigEntry {
+	entries := []kafka.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "delete"}}
+	add := func(name string, value int64, none int64) {
+		switch {
+		case value > 0:
+			entries = append(entries, kafka.ConfigEntry{ConfigName: name, ConfigValue: strconv.FormatInt(value, 10)})
+		case value < 0:
+			entries = append(entries, kafka.ConfigEntry{ConfigName: name, ConfigValue: strconv.FormatInt(none, 10)})
+		}
+	}
+	add("min.insync.replicas", int64(t.MinInSync), 1)
+	add("retention.ms", t.Retention.Milliseconds(), -1)
+	add("retention.bytes", t.RetentionBytes, -1)
+	add("segment.bytes", int64(t.SegmentBytes), defaultMaxMessageBytes)
+	size := t.MaxMessageBytes
+	if size <= 0 {
+		size = defaultMaxMessageBytes
+	}
+	add("max.message.bytes", int64(size), defaultMaxMessageBytes)
+	return entries
+}
+
+// EnsureTopic makes the topic when the cluster does not have it. One that is there keeps its
+// settings, but it has to have the same number of partitions and must not be compacted: the
+// error says what to do.
+func (c *Cluster) EnsureTopic(ctx context.Context, topic Topic) error {
+	if topic.Name == "" || topic.Partitions < 1 {
+		return fmt.Errorf("topic %q with %d partitions: a topic needs a name and at least one partition", topic.Name, topic.Partitions)
+	}
+	found, err := c.Partitions(ctx, topic.Name)
+	if errors.Is(err, ErrUnknownTopic) {
+		if err := c.createTopic(ctx, topic); err != nil {
+			return err
+		}
+		// Somebody else may have made it a moment earlier, so look at what there is.
+		found, err = c.awaitTopic(ctx, topic.Name)
+	}
+	if err != nil {
+		return err
+	}
+	if found != topic.Partitions {
+		return fmt.Errorf("topic %s has %d partitions, not %d: start with --kafka-partitions %d, or use another --kafka-topic"+
+			" (the number cannot change: it decides which partition a tenant's events are in)",
+			topic.Name, found, topic.Partitions, found)
+	}
+	policy, err := c.topicSetting(ctx, topic.Name, "cleanup.policy")
+	if err != nil {
+		return err
+	}
+	if strings.Contains(policy, "compact") {
+		return fmt.Errorf("topic %s is compacted (cleanup.policy=%s), which would remove events: set cleanup.policy=delete"+
+			" (kafka-configs.sh --alter --topic %s --add-config cleanup.policy=delete), or use another --kafka-topic",
+			topic.Name, policy, topic.Name)
+	}
+	return nil
+}
+
+func (c *Cluster) createTopic(ctx context.Context, topic Topic) error {
+	replication := topic.Replication
+	if replication <= 0 {
+		replication = -1
+	}
+	return c.retry(ctx, "create topic "+topic.Name, func(ctx context.Context, client *kafka.Client) error {
+		answer, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
+			Topic:             topic.Name,
+			NumPartitions:     topic.Partitions,
+			ReplicationFactor: replication,
+			ConfigEntries:     topic.entries(),
+		}}})
+		if err != nil {
+			return err
+		}
+		if err := answer.Errors[topic.Name]; err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+			return err
+		}
+		return nil
+	})
+}
+
+// awaitTopic returns the number of partitions of a topic that was made just now, which the
+// brokers may not all know about yet.
+func (c *Cluster) awaitTopic(ctx context.Context, topic string) (int, error) {
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		n, err := c.Partitions(ctx, topic)
+		if !errors.Is(err, ErrUnknownTopic) {
+			return n, err
+		}
+		s, err := c.session()
+		if err != nil {
+			return 0, err
+		}
+		if err := c.pause(ctx, "wait for topic "+topic, s, ErrUnknownTopic, pause); err != nil {
+			return 0, fmt.Errorf("wait for topic %s: %w", topic, err)
+		}
+	}
+}
+
+// Partitions returns how many partitions the topic has, or ErrUnknownTopic.
+func (c *Cluster) Partitions(ctx context.Context, topic string) (int, error) {
+	n := 0
+	fresh := false
+	err := c.retry(ctx, "look up topic "+topic, func(ctx context.Context, client *kafka.Client) error {
+		answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+		if err != nil {
+			return err
+		}
+		if len(answer.Topics) != 1 {
+			return fmt.Errorf("the broker answered about %d topics, not one", len(answer.Topics))
+		}
+		err = answer.Topics[0].Error
+		switch {
+		case err == nil:
+			n = len(answer.Topics[0].Partitions)
+			return nil
+		case !errors.Is(err, kafka.UnknownTopicOrPartition):
+			return err
+		case fresh:
+			return ErrUnknownTopic
+		}
+		// kafka-go answers this from its cache. Ask once more, of the cluster itself.
+		fresh = c.renewNow()
+		return err
+	})
+	return n, err
+}
+
+// renewNow replaces the session whatever its age, and always answers true.
+func (c *Cluster) renewNow() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		old := c.current
+		c.current = c.newSession()
+		old.transport.CloseIdleConnections()
+	}
+	return true
+}
+
+func (c *Cluster) topicSetting(ctx context.Context, topic, name string) (string, error) {
+	value := ""
+	err := c.retry(ctx, "read the settings of topic "+topic, func(ctx context.Context, client *kafka.Client) error {
+		answer, err := client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
+			Resources: []kafka.DescribeConfigRequestResource{{
+				ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{name},
+			}},
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range answer.Resources {
+			if r.Error != nil {
+				return r.Error
+			}
+			for _, e := range r.ConfigEntries {
+				if e.ConfigName == name {
+					value = e.ConfigValue
+				}
+			}
+		}
+		return nil
+	})
+	return value, err
+}
