@@ -1,0 +1,36 @@
+// Package readmodel is one region's local copy of the catalogue, in Badger: what a look-up
+// answers from, and what the projector folds events into.
+//
+// # Keys
+//
+//	m               meta: schema, store identity, topic's partitions, how far a build has come
+//	c/<partition>   checkpoint: next offset, last event, watermark
+//	h/<hostname>    position of the last claim or release, and the tenant (none: released)
+//	t/<tenant>      version, position, references; then the document, ready to send
+//	d/<database>    version, position, endpoint's position; then its part of the document
+//	g/<group>       version, position; then its part of the document
+//	q/<stream>      a stream in quarantine: since which event, and why
+//	x/<position><hostname>   releases that may be forgotten once every partition is past them
+//
+// # The document
+//
+// A tenant's document is stored as the bytes that are sent, but for the parts that other
+// streams decide: the database's endpoint and the group's ring. These are stored once, with
+// the database and the group, and a look-up puts the parts together by copying. So a
+// fail-over of a database with 10,000 tenants writes one key, not 10,000, and a look-up
+// decodes nothing.
+//
+// # Guarantees
+//
+// One Badger transaction holds all documents that a batch of events changed and the
+// checkpoint up to which they were read, so after a crash the two agree: what was lost of
+// the tail is read again from there. A look-up reads one snapshot. Whoever has seen a position
+// in [Progress] sees every event up to it in each look-up that begins afterwards.
+//
+// A hostname's entry is decided by position alone: of two claims or releases, the later one
+// stands, in whatever order partitions deliver them. The store gives a hostname to one tenant
+// at a time, so that this is the store's own order.
+//
+// Not guaranteed: that the last transactions survive a power cut. They are not synced; Kafka
+// has them.
+package readmodel

@@ -1,0 +1,262 @@
+package readmodel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/events"
+)
+
+// The errors of a Model.
+var (
+	// ErrClosed: the model was closed. The region has another one by now, or is stopping.
+	ErrClosed = errors.New("read model is closed")
+	// ErrUnusable: the directory holds a model that this program cannot use: of another
+	// schema, or damaged. Build it anew from the store.
+	ErrUnusable = errors.New("read model cannot be used")
+	// ErrInUse: another process has the directory open.
+	ErrInUse = errors.New("read model is in use by another process")
+)
+
+// Config says where a model is and how much memory it may use.
+type Config struct {
+	Dir        string
+	CacheBytes int64 // of whole documents kept in memory; 0: 32 MiB
+	Logger     *slog.Logger
+}
+
+// Model is one generation of a region's read model. Any number of goroutines may read it;
+// one at a time updates it.
+type Model struct {
+	db    *badger.DB
+	cache *cache
+
+	progress atomic.Pointer[Progress]
+	updating sync.Mutex
+
+	changed struct {
+		sync.Mutex
+		next chan struct{}
+	}
+
+	// open is held for reading by each look-up, so that Close waits for them.
+	open   sync.RWMutex
+	closed bool
+}
+
+// Open opens the model in a directory, or makes an empty one there.
+func Open(cfg Config) (*Model, error) {
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = 32 << 20
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	db, err := badger.Open(options(cfg))
+	if err != nil {
+		return nil, openError(cfg.Dir, err)
+	}
+	m := &Model{db: db, cache: newCache(cfg.CacheBytes)}
+	m.changed.next = make(chan struct{})
+	p, err := m.readProgress()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", cfg.Dir, err), db.Close())
+	}
+	m.progress.Store(p)
+	return m, nil
+}
+
+// options keep a region small (measured: about 40 MiB beside the cache); facts on each in
+// the Badger documentation. The tail is not synced: Kafka has it.
+func options(cfg Config) badger.Options {
+	return badger.DefaultOptions(cfg.Dir).
+		WithLogger(badgerLogger{cfg.Logger}).
+		WithSyncWrites(false).
+		WithMemTableSize(16 << 20).
+		WithNumMemtables(3).
+		WithBlockCacheSize(64 << 20).
+		WithIndexCacheSize(32 << 20).
+		WithValueLogFileSize(16 << 20).
+		WithNumVersionsToKeep(1).
+		WithDetectConflicts(false). // there is one writer
+		WithMetricsEnabled(false)
+}
+
+func (m *Model) readProgress() (*Progress, error) {
+	p := new(Progress)
+	err := m.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get([]byte(keyMeta))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil // a new model
+		}
+		if err != nil {
+			return err
+		}
+		var mt meta
+		if err := item.Value(func(b []byte) error { return json.Unmarshal(b, &mt) }); err != nil {
+			return fmt.Errorf("%w: its meta record: %w", ErrUnusable, err)
+		}
+		if mt.Schema != Schema {
+			return fmt.Errorf("%w: it has schema %d, this program has %d", ErrUnusable, mt.Schema, Schema)
+		}
+		p.StoreID, p.Complete = mt.StoreID, mt.Complete
+		p.Partitions = make([]Partition, mt.Partitions)
+		for i := range p.Partitions {
+			item, err := txn.Get(checkpointKey(i))
+			if err != nil {
+				return fmt.Errorf("%w: checkpoint %d: %w", ErrUnusable, i, err)
+			}
+			if err := item.Value(func(b []byte) (err error) {
+				p.Partitions[i], err = decodeCheckpoint(b)
+				return err
+			}); err != nil {
+				return fmt.Errorf("%w: checkpoint %d: %w", ErrUnusable, i, err)
+			}
+		}
+		return nil
+	})
+	return p, err
+}
+
+// Begin makes an empty model one of this store's history and this number of partitions.
+func (m *Model) Begin(storeID uuid.UUID, partitions int) error {
+	return m.Update(func(tx *Tx) error {
+		if len(tx.next.Partitions) > 0 {
+			return fmt.Errorf("begin: the model already follows store %s", tx.next.StoreID)
+		}
+		tx.next.StoreID = storeID
+		tx.next.Partitions = make([]Partition, partitions)
+		for i := range tx.next.Partitions {
+			tx.next.Partitions[i].Offset = -1
+		}
+		return nil
+	})
+}
+
+// Progress is how far the model has come. Read it before a look-up: the document is then at
+// least as new.
+func (m *Model) Progress() *Progress { return m.progress.Load() }
+
+// Changed is closed at the next commit. To wait for a condition: take the channel, check
+// the condition, and only then wait on the channel.
+func (m *Model) Changed() <-chan struct{} {
+	m.changed.Lock()
+	defer m.changed.Unlock()
+	return m.changed.next
+}
+
+// publish makes a commit visible to readers. The cache is invalidated first, so that whoever
+// sees the new progress gets no older document.
+func (m *Model) publish(p *Progress) {
+	m.progress.Store(p)
+	m.changed.Lock()
+	close(m.changed.next)
+	m.changed.next = make(chan struct{})
+	m.changed.Unlock()
+}
+
+// Lookup is the context of the tenant that has this hostname, or ErrUnknown.
+func (m *Model) Lookup(h events.Hostname) (*Document, error) {
+	return m.read(h.String(), func(txn *badger.Txn) (*Document, error) {
+		item, err := txn.Get([]byte(prefixHostname + h.String()))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil, ErrUnknown
+		}
+		if err != nil {
+			return nil, err
+		}
+		value, err := item.ValueCopy(nil)
+		if err != nil {
+			return nil, err
+		}
+		c, err := parseClaim(value)
+		if err != nil {
+			return nil, err
+		}
+		if len(c.tenant) == 0 {
+			return nil, ErrUnknown
+		}
+		return compose(txn, c.tenant, h.String())
+	})
+}
+
+// Tenant is the context of the tenant with this ID, or ErrUnknown. Its "hostname" is the
+// primary one.
+func (m *Model) Tenant(id events.TenantID) (*Document, error) {
+	return m.read(id.String(), func(txn *badger.Txn) (*Document, error) {
+		return compose(txn, []byte(id.String()), "")
+	})
+}
+
+// read answers from the cache, or else from one snapshot of Badger.
+func (m *Model) read(key string, compose func(*badger.Txn) (*Document, error)) (*Document, error) {
+	m.open.RLock()
+	defer m.open.RUnlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	doc, stamp := m.cache.get(key)
+	if doc != nil {
+		return doc, nil
+	}
+	txn := m.db.NewTransaction(false)
+	defer txn.Discard()
+	doc, err := compose(txn)
+	if err != nil {
+		if errors.Is(err, ErrUnknown) {
+			return nil, ErrUnknown
+		}
+		return nil, fmt.Errorf("look up %s: %w", key, err)
+	}
+	m.cache.put(key, doc, stamp)
+	return doc, nil
+}
+
+// Quarantined are the streams with an event that could not be folded, in the order of their IDs.
+func (m *Model) Quarantined(ctx context.Context) ([]Quarantine, error) {
+	m.open.RLock()
+	defer m.open.RUnlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	var out []Quarantine
+	err := m.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefixQuarantine), PrefetchValues: true, PrefetchSize: 16})
+		defer it.Close()
+		for it.Rewind(); it.Valid() && ctx.Err() == nil; it.Next() {
+			var q Quarantine
+			if err := it.Item().Value(func(b []byte) error { return json.Unmarshal(b, &q) }); err != nil {
+				return fmt.Errorf("%w: quarantine record: %w", errDamaged, err)
+			}
+			out = append(out, q)
+		}
+		return ctx.Err()
+	})
+	return out, err
+}
+
+// Sync makes everything that was committed durable.
+func (m *Model) Sync() error { return m.db.Sync() }
+
+// Close waits for look-ups that are under way, and closes the model.
+func (m *Model) Close() error {
+	m.open.Lock()
+	defer m.open.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	m.cache.close()
+	m.changed.Lock()
+	close(m.changed.next) // whoever waits looks again, and finds the next model or ErrClosed
+	m.changed.Unlock()
+	return m.db.Close()
+}

@@ -1,0 +1,444 @@
+package readmodel
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/go-json-experiment/json"
+
+	"github.com/tenantry/tenantry/events"
+)
+
+// ErrTooBig says that an update holds more than one transaction can. Nothing of it is
+// stored; make it of fewer events.
+var ErrTooBig = errors.New("update is too big for one transaction")
+
+// Quarantine says why a stream is not followed: the first event that could not be folded.
+type Quarantine struct {
+	Stream   events.StreamID `json:"stream"`
+	Position uint64          `json:"position"`
+	Version  uint64          `json:"version"`
+	Error    string          `json:"error"`
+	Since    time.Time       `json:"since"`
+}
+
+// Tx is an update under way. States are decoded once and written once an update, however many
+// events fold into them. It must not be used after the function that it was given to returns.
+type Tx struct {
+	txn  *badger.Txn
+	next *Progress
+
+	tenants    map[events.TenantID]*tenantState
+	databases  map[events.DatabaseID]*state[events.Database]
+	groups     map[events.GroupID]*state[events.Group]
+	claims     map[events.Hostname]claimState
+	quarantine map[events.StreamID]*Quarantine // nil: none
+
+	touched    map[string]struct{} // hostnames and tenant IDs whose document changed
+	touchedAll bool                // a database or group changed
+	bytes      int
+}
+
+type state[S any] struct {
+	value S
+	dirty bool
+}
+
+type tenantState struct {
+	state[events.Tenant]
+	quarantined bool
+}
+
+type claimState struct {
+	position uint64
+	tenant   events.TenantID
+	dirty    bool
+}
+
+// Update runs fn in one transaction: all that it changes, and the checkpoint with it, or
+// nothing. Updates wait for each other.
+func (m *Model) Update(fn func(*Tx) error) error {
+	m.updating.Lock()
+	defer m.updating.Unlock()
+	m.open.RLock()
+	defer m.open.RUnlock()
+	if m.closed {
+		return ErrClosed
+	}
+	txn := m.db.NewTransaction(true)
+	defer txn.Discard()
+	tx := &Tx{
+		txn:        txn,
+		next:       m.progress.Load().clone(),
+		tenants:    make(map[events.TenantID]*tenantState),
+		databases:  make(map[events.DatabaseID]*state[events.Database]),
+		groups:     make(map[events.GroupID]*state[events.Group]),
+		claims:     make(map[events.Hostname]claimState),
+		quarantine: make(map[events.StreamID]*Quarantine),
+		touched:    make(map[string]struct{}),
+	}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.flush(); err != nil {
+		if errors.Is(err, badger.ErrTxnTooBig) {
+			return ErrTooBig
+		}
+		return fmt.Errorf("write read model: %w", err)
+	}
+	if err := txn.Commit(); err != nil {
+		if errors.Is(err, badger.ErrTxnTooBig) {
+			return ErrTooBig
+		}
+		return fmt.Errorf("commit read model: %w", err)
+	}
+	m.cache.invalidate(tx.touched, tx.touchedAll)
+	m.publish(tx.next)
+	return nil
+}
+
+// Progress is the checkpoint that this update will commit. The caller changes it in place.
+func (tx *Tx) Progress() *Progress { return tx.next }
+
+// Size estimates the bytes that this update will write so far. A caller with more events
+// stops well below [MaxUpdate].
+func (tx *Tx) Size() int { return tx.bytes }
+
+// MaxUpdate is the size at which to stop adding to an update: half of what Badger takes in a
+// transaction (15% of a memtable of 16 MiB), since Size is an estimate.
+const MaxUpdate = 1 << 20
+
+// get reads one value into decode; false where the key is not there.
+func (tx *Tx) get(key string, decode func([]byte) error) (bool, error) {
+	item, err := tx.txn.Get([]byte(key))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %q: %w", key, err)
+	}
+	if err := item.Value(func(b []byte) error {
+		tx.bytes += len(b)
+		return decode(b)
+	}); err != nil {
+		return false, fmt.Errorf("read %q: %w", key, err)
+	}
+	return true, nil
+}
+
+func (tx *Tx) tenant(id events.TenantID) (*tenantState, error) {
+	if s, ok := tx.tenants[id]; ok {
+		return s, nil
+	}
+	s := new(tenantState)
+	if _, err := tx.get(prefixTenant+id.String(), func(b []byte) (err error) {
+		s.value, s.quarantined, err = decodeTenant(b)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	tx.tenants[id] = s
+	return s, nil
+}
+
+// Tenant is the tenant as folded so far; its Version is 0 where there is none.
+func (tx *Tx) Tenant(id events.TenantID) (events.Tenant, error) {
+	s, err := tx.tenant(id)
+	if err != nil {
+		return events.Tenant{}, err
+	}
+	return s.value, nil
+}
+
+// PutTenant stores what Tenant will return from now on. What the event at t.Position did to
+// hostnames is taken from the difference.
+func (tx *Tx) PutTenant(t events.Tenant) error {
+	s, err := tx.tenant(t.ID)
+	if err != nil {
+		return err
+	}
+	if err := tx.moveHostnames(s.value, t); err != nil {
+		return err
+	}
+	s.value, s.dirty = t, true
+	tx.bytes += 256
+	return nil
+}
+
+// moveHostnames claims what the tenant gained and releases what it lost, each by the event
+// at t.Position.
+func (tx *Tx) moveHostnames(before, after events.Tenant) error {
+	// All but attach, detach and purge leave the list as it was, and share it.
+	if len(before.Hostnames) == len(after.Hostnames) {
+		return nil
+	}
+	had := make(map[events.Hostname]struct{}, len(before.Hostnames))
+	for _, h := range before.Hostnames {
+		had[h] = struct{}{}
+	}
+	for _, h := range after.Hostnames {
+		if _, ok := had[h]; ok {
+			delete(had, h)
+			continue
+		}
+		if err := tx.claim(h, after.Position, after.ID); err != nil {
+			return err
+		}
+	}
+	for h := range had {
+		if err := tx.claim(h, after.Position, events.TenantID{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim records who has a hostname since a position (zero: nobody), unless a later event has
+// already decided that.
+func (tx *Tx) claim(h events.Hostname, position uint64, tenant events.TenantID) error {
+	c, ok := tx.claims[h]
+	if !ok {
+		if _, err := tx.get(prefixHostname+h.String(), func(b []byte) error {
+			stored, err := parseClaim(b)
+			c.position = stored.position
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	tx.touched[h.String()] = struct{}{}
+	if position < c.position {
+		return nil
+	}
+	tx.claims[h] = claimState{position: position, tenant: tenant, dirty: true}
+	tx.bytes += 2*len(h.String()) + 64
+	return nil
+}
+
+// Database is the database as folded so far; its Version is 0 where there is none.
+func (tx *Tx) Database(id events.DatabaseID) (events.Database, error) {
+	s, err := load(tx, tx.databases, id, prefixDatabase, decodeDatabase)
+	if err != nil {
+		return events.Database{}, err
+	}
+	return s.value, nil
+}
+
+// PutDatabase stores what Database will return from now on.
+func (tx *Tx) PutDatabase(d events.Database) {
+	tx.databases[d.ID] = &state[events.Database]{value: d, dirty: true}
+	tx.touchedAll = true
+	tx.bytes += 512
+}
+
+// Group is the group as folded so far; its Version is 0 where there is none.
+func (tx *Tx) Group(id events.GroupID) (events.Group, error) {
+	s, err := load(tx, tx.groups, id, prefixGroup, decodeGroup)
+	if err != nil {
+		return events.Group{}, err
+	}
+	return s.value, nil
+}
+
+// PutGroup stores what Group will return from now on.
+func (tx *Tx) PutGroup(g events.Group) {
+	tx.groups[g.ID] = &state[events.Group]{value: g, dirty: true}
+	tx.touchedAll = true
+	tx.bytes += 512
+}
+
+func load[ID interface {
+	comparable
+	String() string
+}, S any](tx *Tx, from map[ID]*state[S], id ID, prefix string, decode func([]byte) (S, error)) (*state[S], error) {
+	if s, ok := from[id]; ok {
+		return s, nil
+	}
+	s := new(state[S])
+	if _, err := tx.get(prefix+id.String(), func(b []byte) (err error) {
+		s.value, err = decode(b)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	from[id] = s
+	return s, nil
+}
+
+// Quarantined is why a stream is not followed; nil: it is.
+func (tx *Tx) Quarantined(id events.StreamID) (*Quarantine, error) {
+	if q, ok := tx.quarantine[id]; ok {
+		return q, nil
+	}
+	q := new(Quarantine)
+	found, err := tx.get(prefixQuarantine+id.String(), func(b []byte) error { return json.Unmarshal(b, q) })
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		q = nil
+	}
+	tx.quarantine[id] = q
+	return q, nil
+}
+
+// SetQuarantine stops following a stream: what was folded of it is still served, flagged.
+func (tx *Tx) SetQuarantine(q Quarantine) error {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	tx.quarantine[q.Stream] = &q
+	tx.bytes += len(b) + 64
+	if err := tx.txn.Set([]byte(prefixQuarantine+q.Stream.String()), b); err != nil {
+		return err
+	}
+	return tx.flagTenant(q.Stream, true)
+}
+
+// ClearQuarantine follows a stream again; its missing events must have been folded.
+func (tx *Tx) ClearQuarantine(id events.StreamID) error {
+	tx.quarantine[id] = nil
+	if err := tx.txn.Delete([]byte(prefixQuarantine + id.String())); err != nil {
+		return err
+	}
+	return tx.flagTenant(id, false)
+}
+
+// flagTenant marks a tenant's document as quarantined or not, where the stream is a tenant's
+// and there is a document.
+func (tx *Tx) flagTenant(id events.StreamID, quarantined bool) error {
+	tenant, ok := id.Tenant()
+	if !ok {
+		return nil
+	}
+	s, err := tx.tenant(tenant)
+	if err != nil || !s.value.Exists() {
+		return err
+	}
+	s.quarantined = quarantined
+	return tx.PutTenant(s.value)
+}
+
+// flush writes what the update has changed into the transaction.
+func (tx *Tx) flush() error {
+	for id, s := range tx.tenants {
+		if !s.dirty {
+			continue
+		}
+		b, err := encodeTenant(s.value, s.quarantined)
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", id, err)
+		}
+		if err := tx.txn.Set([]byte(prefixTenant+id.String()), b); err != nil {
+			return err
+		}
+		tx.touched[id.String()] = struct{}{}
+		for _, h := range s.value.Hostnames { // those it lost are touched by their release
+			tx.touched[h.String()] = struct{}{}
+		}
+	}
+	for id, s := range tx.databases {
+		if err := put(tx, s, prefixDatabase+id.String(), encodeDatabase); err != nil {
+			return err
+		}
+	}
+	for id, s := range tx.groups {
+		if err := put(tx, s, prefixGroup+id.String(), encodeGroup); err != nil {
+			return err
+		}
+	}
+	if err := tx.flushClaims(); err != nil {
+		return err
+	}
+	m, err := encodeMeta(tx.next)
+	if err != nil {
+		return err
+	}
+	if err := tx.txn.Set([]byte(keyMeta), m); err != nil {
+		return err
+	}
+	for i, p := range tx.next.Partitions {
+		if err := tx.txn.Set(checkpointKey(i), encodeCheckpoint(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func put[S any](tx *Tx, s *state[S], key string, encode func(S) ([]byte, error)) error {
+	if !s.dirty {
+		return nil
+	}
+	b, err := encode(s.value)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", key, err)
+	}
+	return tx.txn.Set([]byte(key), b)
+}
+
+// flushClaims writes hostnames. A released one stays, with its position, until no partition
+// can bring an older claim of it any more: see Sweep.
+func (tx *Tx) flushClaims() error {
+	for h, c := range tx.claims {
+		if !c.dirty {
+			continue
+		}
+		if err := tx.txn.Set([]byte(prefixHostname+h.String()), encodeClaim(c.position, c.tenant)); err != nil {
+			return err
+		}
+		if c.tenant.IsZero() {
+			if err := tx.txn.Set(releasedKey(c.position, h.String()), nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Sweep forgets up to limit released hostnames that every partition is past, and says how
+// many it looked at.
+func (m *Model) Sweep(limit int) (int, error) {
+	swept := 0
+	err := m.Update(func(tx *Tx) error {
+		past := tx.next.Position()
+		it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefixReleased)})
+		defer it.Close()
+		for it.Rewind(); it.Valid() && swept < limit; it.Next() {
+			key := it.Item().KeyCopy(nil)
+			position, hostname, err := parseReleasedKey(key)
+			if err != nil {
+				return err
+			}
+			if position > past {
+				break
+			}
+			swept++
+			if err := tx.forget(position, hostname); err != nil {
+				return err
+			}
+			if err := tx.txn.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return swept, err
+}
+
+// forget drops a released hostname, unless a later event has claimed or released it again.
+func (tx *Tx) forget(position uint64, hostname string) error {
+	key := prefixHostname + hostname
+	var c claim
+	found, err := tx.get(key, func(b []byte) (err error) {
+		c, err = parseClaim(b)
+		c.tenant = append([]byte(nil), c.tenant...)
+		return err
+	})
+	if err != nil || !found || c.position != position || len(c.tenant) > 0 {
+		return err
+	}
+	return tx.txn.Delete([]byte(key))
+}
