@@ -1,0 +1,128 @@
+package kafka
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+const (
+	// UUIDHeader is the record header that carries a Watermill message's UUID. It is the one
+	// that Watermill's other Kafka adapter uses.
+	UUIDHeader = "_watermill_message_uuid"
+
+	// KeyMetadata is the message metadata that becomes the record's key, and so decides its
+	// partition, unless PublisherConfig.KeyFunc says otherwise.
+	KeyMetadata = "kafka_key"
+
+	// idHeader names the message when the record is a CloudEvent that Watermill did not write.
+	idHeader = "ce_id"
+)
+
+// recordOf turns a message into a record: payload, metadata as headers, the UUID as one more.
+func recordOf(msg *message.Message, key string) Record {
+	headers := make([]Header, 0, len(msg.Metadata)+1)
+	headers = append(headers, Header{Key: UUIDHeader, Value: []byte(msg.UUID)})
+	for k, v := range msg.Metadata {
+		headers = append(headers, Header{Key: k, Value: []byte(v)})
+	}
+	return Record{Key: []byte(key), Value: msg.Payload, Headers: headers}
+}
+
+// messageOf turns a record into a message. Of headers with the same name the last one counts.
+func messageOf(ctx context.Context, d *delivery) *message.Message {
+	record := d.record
+	metadata := make(message.Metadata, len(record.Headers))
+	uuid := ""
+	for i := range record.Headers {
+		h := &record.Headers[i]
+		if h.Key == UUIDHeader {
+			uuid = string(h.Value)
+			continue
+		}
+		metadata[h.Key] = string(h.Value)
+	}
+	if uuid == "" {
+		uuid = metadata[idHeader]
+	}
+	if uuid == "" {
+		uuid = d.topic + "-" + strconv.Itoa(d.partition) + "-" + strconv.FormatInt(record.Offset, 10)
+	}
+	msg := message.NewMessage(uuid, record.Value)
+	msg.Metadata = metadata
+	d.Context = ctx
+	msg.SetContext(d)
+	return msg
+}
+
+// delivery is the context of a delivered message. It knows where the message came from.
+type delivery struct {
+	context.Context
+	topic     string
+	partition int
+	end       int64
+	record    *Record
+}
+
+type deliveryKey struct{}
+
+func (d *delivery) Value(key any) any {
+	if _, ok := key.(deliveryKey); ok {
+		return d
+	}
+	return d.Context.Value(key)
+}
+
+func deliveryFrom(ctx context.Context) (*delivery, bool) {
+	d, ok := ctx.Value(deliveryKey{}).(*delivery)
+	return d, ok
+}
+
+// PartitionFromContext returns the partition that the message with this context came from.
+// Like its siblings it answers false when the context is not of a Subscriber's message.
+func PartitionFromContext(ctx context.Context) (int, bool) {
+	d, ok := deliveryFrom(ctx)
+	if !ok {
+		return 0, false
+	}
+	return d.partition, true
+}
+
+// OffsetFromContext returns the offset of the message's record.
+func OffsetFromContext(ctx context.Context) (int64, bool) {
+	d, ok := deliveryFrom(ctx)
+	if !ok {
+		return 0, false
+	}
+	return d.record.Offset, true
+}
+
+// EndFromContext returns the end of the partition when the record was fetched: the offset of
+// the record that was to come next. The distance is how far the reader is behind.
+func EndFromContext(ctx context.Context) (int64, bool) {
+	d, ok := deliveryFrom(ctx)
+	if !ok {
+		return 0, false
+	}
+	return d.end, true
+}
+
+// TimeFromContext returns the record's time.
+func TimeFromContext(ctx context.Context) (time.Time, bool) {
+	d, ok := deliveryFrom(ctx)
+	if !ok {
+		return time.Time{}, false
+	}
+	return d.record.Time, true
+}
+
+// KeyFromContext returns the record's key.
+func KeyFromContext(ctx context.Context) (string, bool) {
+	d, ok := deliveryFrom(ctx)
+	if !ok {
+		return "", false
+	}
+	return string(d.record.Key), true
+}

@@ -1,0 +1,40 @@
+package kafka
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+)
+
+// TestPubSub is Watermill's own suite of what a Pub/Sub has to do.
+func TestPubSub(t *testing.T) {
+	address := testBroker(t)
+	inGroup := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+		cluster := testCluster(t, address)
+		publisher := NewPublisher(cluster, PublisherConfig{
+			// Order holds among the messages with one key. The suite expects it among those with
+			// one payload.
+			KeyFunc: func(msg *message.Message) string { return string(msg.Payload) },
+		})
+		return publisher, NewSubscriber(cluster, SubscriberConfig{
+			ConsumerGroup: group,
+			Topic:         Topic{Partitions: 8},
+		})
+	}
+	tests.TestPubSub(t,
+		tests.Features{
+			ConsumerGroups:      true,
+			ExactlyOnceDelivery: false,
+			GuaranteedOrder:     true,
+			Persistent:          true,
+		},
+		func(t *testing.T) (message.Publisher, message.Subscriber) {
+			// One group per test: its subscribers go on where an earlier one stopped.
+			return inGroup(t, fmt.Sprintf("group-%x", sha256.Sum256([]byte(t.Name()))))
+		},
+		inGroup,
+	)
+}
