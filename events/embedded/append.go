@@ -1,0 +1,182 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tenantry/tenantry/events"
+)
+
+// Append stores all events of the batch or none, and returns when they are on the disk.
+func (s *Store) Append(ctx context.Context, b events.Batch) (events.Outcome, error) {
+	r := s.AppendAll(ctx, []events.Batch{b})[0]
+	return r.Outcome, r.Err
+}
+
+// AppendAll appends each batch on its own, in this order. A context that ends withdraws what
+// the appender has not come to yet.
+func (s *Store) AppendAll(ctx context.Context, batches []events.Batch) []events.Result {
+	r := newRequest(ctx, batches)
+	if err := ctx.Err(); err != nil {
+		r.refuse(err)
+		return r.results
+	}
+	if len(batches) == 0 {
+		return r.results
+	}
+	if !s.queue.put(r) {
+		r.refuse(errClosed)
+		return r.results
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		if r.claimed.CompareAndSwap(false, true) {
+			r.refuse(ctx.Err())
+		}
+		// Otherwise the appender has it: the answer is one commit away, and knowing it is worth
+		// more than the wait.
+		<-r.done
+	}
+	return r.results
+}
+
+// appendAll is the appender: the one goroutine that decides and commits, until the queue is closed.
+func (s *Store) appendAll() {
+	defer close(s.stopped)
+	for {
+		taken, open := s.queue.take()
+		ours := taken[:0]
+		for _, r := range taken {
+			if r.claimed.CompareAndSwap(false, true) {
+				ours = append(ours, r)
+			}
+		}
+		if open {
+			s.appendTaken(ours)
+		} else {
+			for _, r := range ours {
+				r.refuse(errClosed)
+			}
+			return
+		}
+	}
+}
+
+// appendTaken decides the batches of all requests in their order, in as few transactions as
+// they fit in, and answers the requests.
+func (s *Store) appendTaken(reqs []*request) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	c := s.newCommit()
+	for _, r := range reqs {
+		for i := range r.batches {
+			if err := r.ctx.Err(); err != nil {
+				r.results[i] = events.Result{Err: err}
+				continue
+			}
+			c = s.appendOne(c, &r.batches[i], &r.results[i])
+		}
+	}
+	s.finish(c)
+	for _, r := range reqs {
+		close(r.done)
+	}
+}
+
+// commit is a group and who waits for it.
+type commit struct {
+	*group
+	began   time.Time
+	results []*events.Result
+}
+
+func (s *Store) newCommit() *commit {
+	head, ts := s.tail.end()
+	return &commit{group: newGroup(s.db.NewTransactionAt(ts, false), head), began: time.Now()}
+}
+
+// appendOne decides a batch as one of the commit, or of the next where it does not fit any more;
+// it returns the commit that goes on.
+func (s *Store) appendOne(c *commit, b *events.Batch, result *events.Result) *commit {
+	if s.broken != nil {
+		*result = events.Result{Err: s.broken}
+		return c
+	}
+	p, err := c.decide(b)
+	if err == nil && !s.fits(p.size, len(p.writes)) {
+		err = fmt.Errorf("%w: append to %s: %d events with %d octets are more than one transaction holds", ErrTooLarge, b.Stream, p.events, p.size)
+	}
+	if err == nil && !b.DryRun && !s.fits(c.size+p.size, len(c.writes)+len(p.writes)) {
+		s.finish(c)
+		return s.appendOne(s.newCommit(), b, result)
+	}
+	switch {
+	case err != nil:
+		*result = events.Result{Err: err}
+	case b.DryRun:
+		*result = events.Result{Outcome: p.dry()}
+	default:
+		*result = events.Result{Outcome: p.outcome}
+		c.apply(p)
+	}
+	c.results = append(c.results, result)
+	return c
+}
+
+// fits tells whether a transaction holds that much, with some to spare for the head and for
+// Badger's own mark at the end.
+func (s *Store) fits(size int64, entries int) bool {
+	return size < s.db.MaxBatchSize()-1024 && int64(entries) < s.db.MaxBatchCount()-8
+}
+
+// finish commits the group. Where that fails nobody gets the answer that was decided, not even
+// a refusal: it may have been for what a batch of this group did.
+func (s *Store) finish(c *commit) {
+	defer c.base.Discard()
+	if len(c.writes) == 0 {
+		return
+	}
+	if err := s.write(c.group); err != nil {
+		for _, r := range c.results {
+			*r = events.Result{Err: err}
+		}
+		return
+	}
+	s.committed(c.batches, c.events, time.Since(c.began))
+}
+
+// write stores what the group writes in one transaction, and lets readers see it.
+func (s *Store) write(g *group) error {
+	if err := s.disk.room(); err != nil {
+		return err
+	}
+	head, ts := s.tail.end()
+	ts++
+	txn := s.db.NewTransactionAt(ts, true)
+	defer txn.Discard()
+	if g.head != head {
+		g.writes[string(keyHead())] = keyRun(g.head)[1:]
+	}
+	for k, v := range g.writes {
+		err := error(nil)
+		if v == nil {
+			err = txn.Delete([]byte(k))
+		} else {
+			err = txn.Set([]byte(k), v)
+		}
+		if err != nil {
+			return fmt.Errorf("collect a commit: %w", err)
+		}
+	}
+	if err := s.commit(txn, ts); err != nil {
+		// What is on the disk is not known now, and an fsync that is repeated may say yes to what
+		// the failed one lost. Only reading it all again can tell.
+		s.broken = fmt.Errorf("%w: a commit failed (%w): open the store again", events.ErrUnavailable, err)
+		s.log.Error("event store takes no more appends", "dir", s.dir, "position", head, "err", err)
+		return fmt.Errorf("commit to event store %s: %w", s.dir, err)
+	}
+	s.tail.publish(g.head, ts)
+	return nil
+}
