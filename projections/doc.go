@@ -1,0 +1,31 @@
+// Package projections keeps a region's read model up to date: it reads the topic, folds each
+// event into its tenant, database or group, and stores the result together with how far it
+// has read.
+//
+//	         bootstrap, gaps, quarantine retries
+//	source ───────────────────────────────┐
+//	                                      ▼
+//	Kafka ─▶ Watermill subscriber ─▶ Projector ─Update─▶ readmodel.Model ─▶ look-ups
+//	         all partitions,          parse, check         documents and
+//	         offsets of our own       the chain, fold      checkpoint in one commit
+//
+// # Guarantees
+//
+//   - Each event is folded once, in the order of its stream, whatever is delivered twice or
+//     killed: the offset to go on from is committed with the documents.
+//   - A lost event is noticed, by the chain of positions within the partition or by a hole in
+//     the stream's versions, and read from the source of truth before anything behind it
+//     in that partition is folded.
+//   - An event that cannot be folded stops its own stream and no other. What was folded before
+//     is served on, flagged, and the stream is tried again at the next start.
+//   - A node that starts with nothing builds a whole generation from the source before it
+//     serves; one that has a complete generation serves it, and says how old it may be.
+//
+// # On failure
+//
+//	Kafka is away          wait, serve on; the staleness grows
+//	the source is away     serve on; a gap or a bootstrap waits for it
+//	the offset is gone     find the offset by position, heal what lies between from the source
+//	another store identity a new generation from the source, beside the one that serves
+//	the disk fails         the update fails as a whole, is tried again, and is logged
+package projections

@@ -1,0 +1,247 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// delivery is one record as the topic delivered it.
+type delivery struct {
+	msg       *message.Message
+	partition int
+	offset    int64
+	record    events.Record
+	err       error // not one of our records
+}
+
+// follow reads the topic into the model until the context ends or something is wrong that a
+// new subscription or a new generation has to mend.
+func (p *Projector) follow(ctx context.Context, m *readmodel.Model) error {
+	if err := p.checkHistory(ctx, m); err != nil {
+		return err
+	}
+	if err := p.retryQuarantined(ctx, m); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var failure error // written before the channel of messages is closed
+	sub := kafka.NewSubscriber(p.cfg.Cluster, kafka.SubscriberConfig{
+		InFlight:     inFlight,
+		StartOffsets: func(ctx context.Context, _ string) (map[int]int64, error) { return p.startOffsets(ctx, m) },
+		OnOutOfRange: func(ctx context.Context, _ string, partition int, offset int64) (int64, error) {
+			p.log.Warn("the topic does not hold the next offset: going on by position", "partition", partition, "offset", offset)
+			return p.offsetAfter(ctx, partition, m.Progress().Partitions[partition].Position)
+		},
+		OnFailure: func(_ string, err error) { failure = err },
+		Logger:    p.log,
+	})
+	defer sub.Close() //nolint:errcheck // it has none
+	messages, err := sub.Subscribe(ctx, p.cfg.Topic)
+	if err != nil {
+		return err
+	}
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	batch := make([]delivery, 0, batchRecords)
+	for {
+		select {
+		case <-sweep.C:
+			if _, err := m.Sweep(batchRecords); err != nil {
+				return err
+			}
+			continue
+		case msg, ok := <-messages:
+			if !ok {
+				return failure
+			}
+			batch = append(batch[:0], parse(msg))
+		}
+		for more := true; more && len(batch) < batchRecords; {
+			select {
+			case msg, ok := <-messages:
+				if more = ok; ok {
+					batch = append(batch, parse(msg))
+				}
+			default:
+				more = false
+			}
+		}
+		if err := p.apply(ctx, m, batch); err != nil {
+			return err
+		}
+		for _, d := range batch {
+			d.msg.Ack()
+		}
+	}
+}
+
+func parse(msg *message.Message) delivery {
+	d := delivery{msg: msg}
+	// A subscriber's message has both.
+	d.partition, _ = kafka.PartitionFromContext(msg.Context())
+	d.offset, _ = kafka.OffsetFromContext(msg.Context())
+	d.record, d.err = events.ParseRecord(msg.Metadata.Get, msg.Payload)
+	return d
+}
+
+// checkHistory makes sure that model, topic and source can belong together.
+func (p *Projector) checkHistory(ctx context.Context, m *readmodel.Model) error {
+	progress := m.Progress()
+	err := p.patiently(ctx, "reach Kafka", func() error {
+		n, err := p.cfg.Cluster.Partitions(ctx, p.cfg.Topic)
+		if err == nil && n != len(progress.Partitions) {
+			err = fmt.Errorf("%w: the topic has %d partitions, the copy was made from %d", errDiverged, n, len(progress.Partitions))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return p.checkStore(ctx, progress)
+}
+
+// checkStore returns errOtherStore where the source is of another identity. A source that is
+// away proves nothing.
+func (p *Projector) checkStore(ctx context.Context, progress *readmodel.Progress) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	head, err := p.cfg.Source.Head(ctx)
+	if err == nil && head.StoreID != progress.StoreID {
+		return fmt.Errorf("%w: it is %s, the copy was made from %s", errOtherStore, head.StoreID, progress.StoreID)
+	}
+	return nil
+}
+
+func (p *Projector) startOffsets(ctx context.Context, m *readmodel.Model) (map[int]int64, error) {
+	starts := make(map[int]int64)
+	for i, part := range m.Progress().Partitions {
+		starts[i] = part.Offset
+		if part.Offset >= 0 {
+			continue
+		}
+		offset, err := p.offsetAfter(ctx, i, part.Position)
+		if err != nil {
+			return nil, err
+		}
+		starts[i] = offset
+	}
+	return starts, nil
+}
+
+// offsetAfter finds the first record of a partition that goes beyond a position. Positions
+// never go back within a partition; where they do all the same, the chain shows it.
+func (p *Projector) offsetAfter(ctx context.Context, partition int, position uint64) (int64, error) {
+	return p.cfg.Cluster.Search(ctx, p.cfg.Topic, partition, func(r kafka.Record) bool {
+		record, err := events.ParseRecord(func(name string) string {
+			v, _ := r.Header(name)
+			return v
+		}, r.Value)
+		return err == nil && record.Event.Position > position
+	})
+}
+
+// apply folds a batch of deliveries into the model, and heals what is found missing between
+// them. After an error some of the batch may be committed, with its offsets.
+func (p *Projector) apply(ctx context.Context, m *readmodel.Model, batch []delivery) error {
+	p.metrics.batch.Observe(float64(len(batch)))
+	for len(batch) > 0 {
+		var hole gap
+		done, err := p.inUpdates(m, len(batch), func(tx *readmodel.Tx, i int) (bool, error) {
+			var err error
+			hole, err = p.applyOne(tx, batch[i])
+			return hole == gap{}, err
+		})
+		if errors.Is(err, errForeign) {
+			// Either the source has moved on to another history, or the topic has not yet.
+			if err := p.checkStore(ctx, m.Progress()); err != nil {
+				return err
+			}
+			if err := p.passOver(m, batch[done]); err != nil {
+				return err
+			}
+			batch = batch[done+1:]
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p.observe(ctx, batch[:done])
+		batch = batch[done:]
+		if hole != (gap{}) {
+			if err := p.heal(ctx, m, hole); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// errForeign says that a record is of another history than the model.
+var errForeign = errors.New("record of another store")
+
+// applyOne folds one delivery. Where events are missing before it, it changes nothing and
+// says which.
+func (p *Projector) applyOne(tx *readmodel.Tx, d delivery) (gap, error) {
+	part := &tx.Progress().Partitions[d.partition]
+	if d.err != nil {
+		p.metrics.badRecords.Inc()
+		p.log.Error("passing over a record that is not ours or is damaged; an event lost with it will be read from the source",
+			"partition", d.partition, "offset", d.offset, "err", d.err)
+		part.Offset = d.offset + 1
+		return gap{}, nil
+	}
+	r := d.record
+	if r.StoreID != tx.Progress().StoreID {
+		return gap{}, errForeign
+	}
+	position := r.Event.Position
+	switch {
+	case r.Previous > part.LastEvent:
+		return gap{partition: d.partition, upTo: r.Previous}, nil
+	case position > part.LastEvent && r.Previous < part.LastEvent:
+		return gap{}, fmt.Errorf("%w: in partition %d position %d follows %d, and the copy has %d between them",
+			errDiverged, d.partition, position, r.Previous, part.LastEvent)
+	}
+	if r.IsWatermark() {
+		part.Offset = d.offset + 1
+		part.Position = max(part.Position, position)
+		if position >= part.LastEvent && r.Event.Time.After(part.Watermark) {
+			part.Watermark = r.Event.Time
+		}
+		return gap{}, nil
+	}
+	o := duplicate
+	if position > part.LastEvent {
+		var err error
+		if o, err = fold(tx, r.Event, p.cfg.Clock()); err != nil {
+			return gap{}, err
+		}
+		if o == missing {
+			return gap{stream: r.Event.Stream, upTo: r.Event.Version - 1}, nil
+		}
+		part.LastEvent = position
+		part.Position = max(part.Position, position)
+	}
+	p.note(o, r.Event)
+	part.Offset = d.offset + 1
+	return gap{}, nil
+}
+
+// passOver goes beyond a record without looking into it.
+func (p *Projector) passOver(m *readmodel.Model, d delivery) error {
+	p.metrics.badRecords.Inc()
+	p.log.Warn("passing over a record of another store", "partition", d.partition, "offset", d.offset, "store_id", d.record.StoreID)
+	return m.Update(func(tx *readmodel.Tx) error {
+		tx.Progress().Partitions[d.partition].Offset = d.offset + 1
+		return nil
+	})
+}

@@ -1,0 +1,88 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are one node's. All carry the region as a label, since `tenantry dev` has two
+// regions in one process.
+type metrics struct {
+	events      *prometheus.CounterVec // by outcome
+	gaps        prometheus.Counter
+	healed      prometheus.Counter
+	rebuilds    prometheus.Counter
+	badRecords  prometheus.Counter
+	visible     prometheus.Histogram
+	batch       prometheus.Histogram
+	foldedByOut [quarantined + 1]prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, region string, node *Projector) *metrics {
+	reg = prometheus.WrapRegistererWith(prometheus.Labels{"region": region}, reg)
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tenantry_projection_events_total",
+			Help: "Events read, by what became of them: folded, duplicate, skipped (stream in quarantine), quarantined.",
+		}, []string{"outcome"}),
+		gaps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tenantry_projection_gaps_total",
+			Help: "Times that events were found missing from the topic.",
+		}),
+		healed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tenantry_projection_gap_events_healed_total",
+			Help: "Events missing from the topic that were read from the source of truth.",
+		}),
+		rebuilds: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tenantry_projection_rebuilds_total",
+			Help: "Generations built from the source of truth.",
+		}),
+		badRecords: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tenantry_projection_bad_records_total",
+			Help: "Records of the topic that are not ours, or damaged, and were passed over.",
+		}),
+		visible: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tenantry_projection_visible_seconds",
+			Help:    "Time from a command to its events being visible to look-ups in this region; only while caught up.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // 0.5 ms to 16 s
+		}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tenantry_projection_batch_records",
+			Help:    "Records folded in one commit.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 7), // 1 to 4096
+		}),
+	}
+	for o, name := range map[outcome]string{folded: "folded", duplicate: "duplicate", skipped: "skipped", quarantined: "quarantined"} {
+		m.foldedByOut[o] = m.events.WithLabelValues(name)
+	}
+	reg.MustRegister(m.events, m.gaps, m.healed, m.rebuilds, m.badRecords, m.visible, m.batch,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tenantry_projection_position",
+			Help: "Position up to which every event is applied in this region.",
+		}, func() float64 { return float64(node.live.Progress().Position()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tenantry_projection_staleness_seconds",
+			Help: "Time since this region's copy was last known to hold everything.",
+		}, func() float64 { return node.live.Progress().Staleness(node.cfg.Clock()).Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tenantry_projection_quarantined_streams",
+			Help: "Streams with an event that could not be folded.",
+		}, func() float64 {
+			q, _ := node.live.Quarantined(context.Background()) // none while there is no model
+			return float64(len(q))
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tenantry_projection_ready",
+			Help: "1 when this node takes look-ups, else 0.",
+		}, func() float64 {
+			if node.Ready() == nil {
+				return 1
+			}
+			return 0
+		}),
+	)
+	return m
+}
+
+func (m *metrics) count(o outcome) { m.foldedByOut[o].Inc() }

@@ -1,0 +1,240 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// Source is where the truth is read when the topic does not have it: a store, or the log of
+// a catalogue over HTTP.
+type Source interface {
+	Head(ctx context.Context) (events.Head, error)
+	After(ctx context.Context, position uint64, limit int) ([]events.Event, error)
+	Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error)
+}
+
+// Config says which region a node serves, from what.
+type Config struct {
+	Region  string
+	Dir     readmodel.Dir // the region's, with its generations
+	Cluster *kafka.Cluster
+	Topic   string
+	Source  Source
+
+	CacheBytes int64         // of documents kept in memory; see readmodel.Config
+	Patience   time.Duration // how long a node with a complete copy waits for what is upstream before it serves; 0: 10 s
+
+	Clock          func() time.Time      // nil: time.Now
+	Logger         *slog.Logger          // nil: none
+	Registerer     prometheus.Registerer // nil: none
+	TracerProvider trace.TracerProvider  // nil: none
+}
+
+const (
+	batchRecords = 1000 // at most, in one commit
+	inFlight     = 4096 // messages of a partition delivered and not yet committed
+	readLimit    = 1000 // events read from the source at a time
+	retryDelay   = 500 * time.Millisecond
+	sweepEvery   = time.Minute
+)
+
+// Why a node stops following the topic and builds a new generation.
+var (
+	errOtherStore = errors.New("the store has another identity: it was restored or replaced")
+	errDiverged   = errors.New("the topic and this copy do not belong to the same history")
+)
+
+// Projector is one node of a region. Run folds; everything else may be called at any time.
+type Projector struct {
+	cfg     Config
+	log     *slog.Logger
+	live    readmodel.Live
+	metrics *metrics
+	tracer  trace.Tracer // nil: no spans
+
+	generation atomic.Pointer[string]
+	building   atomic.Pointer[string] // what Ready says while there is no model
+	ready      atomic.Bool
+	built      chan struct{} // closed when there is a model for the first time
+	buildOnce  sync.Once
+	retried    bool // Run has tried the streams in quarantine again
+}
+
+// New makes a node; it does no I/O yet.
+func New(cfg Config) *Projector {
+	if cfg.Patience == 0 {
+		cfg.Patience = 10 * time.Second
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	p := &Projector{cfg: cfg, log: cfg.Logger.With("region", cfg.Region), built: make(chan struct{})}
+	if cfg.TracerProvider != nil {
+		p.tracer = cfg.TracerProvider.Tracer("github.com/tenantry/tenantry/projections")
+	}
+	p.metrics = newMetrics(cfg.Registerer, cfg.Region, p)
+	return p
+}
+
+// Live is what look-ups go to.
+func (p *Projector) Live() *readmodel.Live { return &p.live }
+
+// Generation is the name of the generation in use, "" before there is one.
+func (p *Projector) Generation() string {
+	if g := p.generation.Load(); g != nil {
+		return *g
+	}
+	return ""
+}
+
+// Ready is nil once the node has caught up, or has given up waiting for what is upstream and
+// serves the complete copy it has. It never turns back: how old the copy is, each answer
+// says for itself.
+func (p *Projector) Ready() error {
+	if p.ready.Load() {
+		return nil
+	}
+	if what := p.building.Load(); what != nil {
+		return errors.New(*what)
+	}
+	return errors.New("the region is catching up")
+}
+
+func (p *Projector) setBuilding(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	p.building.Store(&what)
+}
+
+// Run serves until the context ends, and then closes the model. It returns an error only
+// where going on makes no sense: the directory is in use, or cannot be written.
+func (p *Projector) Run(ctx context.Context) error {
+	if err := p.open(); err != nil {
+		return err
+	}
+	defer func() {
+		if m := p.live.Model(); m != nil {
+			if err := m.Close(); err != nil {
+				p.log.Error("close read model", "err", err)
+			}
+		}
+	}()
+	var waiting sync.WaitGroup
+	waiting.Go(func() { p.awaitReady(ctx) })
+	defer waiting.Wait()
+	for {
+		var err error
+		if m := p.live.Model(); m == nil {
+			err = p.rebuild(ctx)
+		} else {
+			err = p.follow(ctx, m)
+		}
+		if errors.Is(err, errOtherStore) || errors.Is(err, errDiverged) {
+			p.log.Warn("building a new generation from the source of truth", "reason", err)
+			err = p.rebuild(ctx)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			p.log.Error("stopped keeping the read model up to date; trying again", "err", err)
+			if sleep(ctx, retryDelay) != nil {
+				return nil
+			}
+		}
+	}
+}
+
+// open takes up the live generation, where there is one that can be used, and removes what
+// a build that was cut short has left.
+func (p *Projector) open() error {
+	name, err := p.cfg.Dir.Current()
+	if errors.Is(err, readmodel.ErrNoGeneration) {
+		p.log.Info("no read model yet", "reason", err)
+		return p.cfg.Dir.Clean()
+	}
+	if err != nil {
+		return err
+	}
+	m, err := p.openModel(name)
+	if errors.Is(err, readmodel.ErrUnusable) {
+		p.log.Warn("the read model cannot be used and will be built anew", "generation", name, "err", err)
+		return nil // kept until the new one has taken its place
+	}
+	if err != nil {
+		return err
+	}
+	if !m.Progress().Complete {
+		p.log.Warn("the read model is not complete and will be built anew", "generation", name)
+		return m.Close()
+	}
+	p.use(name, m)
+	return p.cfg.Dir.Clean(name)
+}
+
+func (p *Projector) openModel(name string) (*readmodel.Model, error) {
+	return readmodel.Open(readmodel.Config{Dir: p.cfg.Dir.Path(name), CacheBytes: p.cfg.CacheBytes, Logger: p.log})
+}
+
+func (p *Projector) use(name string, m *readmodel.Model) (old *readmodel.Model) {
+	p.generation.Store(&name)
+	old = p.live.Swap(m)
+	p.buildOnce.Do(func() { close(p.built) })
+	p.log.Info("serving a generation", "generation", name, "position", m.Progress().Position())
+	return old
+}
+
+// sleep waits, or returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// patiently runs try until it succeeds or the context ends, and logs when trying begins and
+// ends to be of no use.
+func (p *Projector) patiently(ctx context.Context, what string, try func() error) error {
+	for tries := 0; ; tries++ {
+		err := try()
+		if err == nil {
+			if tries > 0 {
+				p.log.Info("succeeded at last to "+what, "tries", tries+1)
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, errOtherStore) || errors.Is(err, errDiverged) {
+			return err
+		}
+		if tries == 0 {
+			p.log.Warn("cannot "+what+" now; trying until it works", "err", err)
+		}
+		if err := sleep(ctx, retryDelay); err != nil {
+			return err
+		}
+	}
+}

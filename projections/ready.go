@@ -1,0 +1,80 @@
+package projections
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/events"
+)
+
+// awaitReady makes the node ready once it has applied everything that the store held when it
+// was first asked. Where what is upstream does not let it come so far, a complete copy is
+// served as it is after a while: a look-up must depend on nothing but this node.
+func (p *Projector) awaitReady(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	heads := make(chan events.Head, 1)
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		var h events.Head
+		if p.patiently(ctx, "ask the source of truth for its head", func() (err error) {
+			h, err = p.cfg.Source.Head(ctx)
+			return err
+		}) == nil {
+			heads <- h
+		}
+	})
+	defer asking.Wait()
+	defer stop()
+
+	impatient := time.NewTicker(p.cfg.Patience)
+	defer impatient.Stop()
+	var target *events.Head
+	for {
+		changed := p.changed() // taken before the condition is looked at: no commit is missed
+		progress := p.live.Progress()
+		if target != nil && progress.Complete && progress.StoreID == target.StoreID && progress.Position() >= target.Position {
+			p.log.Info("caught up: ready", "position", progress.Position())
+			p.ready.Store(true)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case h := <-heads:
+			target = &h
+		case <-changed:
+		case <-impatient.C:
+			if progress.Complete && p.nothingToRead(ctx) {
+				p.log.Warn("ready with a copy that may be old: what is upstream is away or behind",
+					"staleness", progress.Staleness(p.cfg.Clock()))
+				p.ready.Store(true)
+				return
+			}
+		}
+	}
+}
+
+// changed is closed at the next commit, or once there is a model.
+func (p *Projector) changed() <-chan struct{} {
+	if c := p.live.Changed(); c != nil {
+		return c
+	}
+	return p.built
+}
+
+// nothingToRead tells that the topic holds no more than was applied, or cannot be asked.
+func (p *Projector) nothingToRead(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	ends, err := p.cfg.Cluster.Offsets(ctx, p.cfg.Topic)
+	if err != nil {
+		return true
+	}
+	for i, part := range p.live.Progress().Partitions {
+		if part.Offset < ends[i].End {
+			return false
+		}
+	}
+	return true
+}
