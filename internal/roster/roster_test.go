@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -240,4 +241,28 @@ var scripts = map[string]*unicode.RangeTable{
 	"Latin": unicode.Latin, "Cyrillic": unicode.Cyrillic, "Greek": unicode.Greek, "Arabic": unicode.Arabic, "Hebrew": unicode.Hebrew,
 	"Devanagari": unicode.Devanagari, "Han": unicode.Han, "Hiragana": unicode.Hiragana, "Katakana": unicode.Katakana,
 	"Hangul": unicode.Hangul, "Thai": unicode.Thai,
+}
+
+func TestRoster_ReadmeCountsRight(t *testing.T) {
+	readme, err := os.ReadFile("../../examples/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := read(t)
+	hostnames, byStatus := 0, map[string]int{}
+	for _, tenant := range r.tenants {
+		hostnames += len(tenant.Hostnames)
+		byStatus[tenant.Status]++
+	}
+	for _, want := range []string{
+		fmt.Sprintf("%d databases, %d groups", len(r.databases), len(r.groups)),
+		fmt.Sprintf("%d,%03d tenants", len(r.tenants)/1000, len(r.tenants)%1000),
+		fmt.Sprintf("%d,%03d hostnames", hostnames/1000, hostnames%1000),
+		fmt.Sprintf("%d active, %d registered", byStatus["active"], byStatus[""]),
+		fmt.Sprintf("%d suspended, %d deactivated", byStatus["suspended"], byStatus["deactivated"]),
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(string(readme)), " "), want) {
+			t.Errorf("examples/README.md does not say %q, which is so", want)
+		}
+	}
 }

@@ -61,7 +61,7 @@ var latin = []language{
 	{
 		locale: "hu-HU", timezone: "Europe/Budapest", region: euWest, tenants: 25, form: "%[2]s %[1]s",
 		trades:  words("Pékség, Könyvesbolt, Nyomda, Patika, Bútor, Kertészet, Kiadó, Cukrászda, Borászat"),
-		propers: words("Tölgyfa, Őszirózsa, Fűzfa, Gólya, Hóvirág, Zöldág, Méhecske, Sünke, Füstifecske"),
+		propers: words("Tölgyfa, Őszirózsa, Fűzfa, Gólya, Hóvirág, Zöldág, Méhecske, Sündisznó, Füstifecske"),
 	},
 	{
 		locale: "tr-TR", timezone: "Europe/Istanbul", region: euWest, tenants: 35, form: "%[2]s %[1]s",
