@@ -1,12 +1,25 @@
 package schemas
 
 import (
-	_ "embed"
+	"embed"
+	"io/fs"
 )
 
-// The documents of the two APIs (OpenAPI 3.1) and of the topic (AsyncAPI 3), in YAML. Treat
-// them as read-only.
-var (
-	//go:embed admin.openapi.yaml
-	AdminOpenAPI []byte
-)
+// AdminOpenAPI describes the admin API: OpenAPI 3.1, in YAML. Treat it as read-only.
+//
+//go:embed admin.openapi.yaml
+var AdminOpenAPI []byte
+
+// Base is what the $id of every JSON Schema of this package begins with; the rest of it is the
+// schema's path in [Files]. It is a name, not an address.
+const Base = "https://tenantry.dev/schemas/"
+
+//go:embed event.json events
+var files embed.FS
+
+// Files has the JSON Schemas and golden encodings:
+//
+//	event.json             a line of GET /v1/events
+//	events/<type>.json     the payload of an event type
+//	golden/<type>.json     encodings of it: an object with one payload a member
+func Files() fs.FS { return files }
