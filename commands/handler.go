@@ -3,9 +3,12 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tenantry/tenantry/events"
@@ -13,7 +16,7 @@ import (
 
 // Config is what a Handler needs besides its store.
 type Config struct {
-	// HomeRegions are the regions that a tenant's home may be in. At least one.
+	// HomeRegions are the regions that a tenant's home may be in.
 	HomeRegions []string
 	Clock       func() time.Time      // nil: time.Now
 	Log         *slog.Logger          // nil: nowhere
@@ -24,87 +27,283 @@ type Config struct {
 type Request struct {
 	Command Command
 	// IfMatch, where not nil, is the version that the stream must be at. Where it is nil, the
-	// command is decided against the newest version, again if that moved on.
+	// command is decided against the newest version, and again if that moved on.
 	IfMatch *uint64
 	// Key, where not nil, makes the command happen once however often it is sent. The
-	// caller makes the fingerprint of all that makes two commands the same.
+	// caller makes the fingerprint, of all that makes two commands the same. A refusal is not
+	// remembered.
 	Key *events.Key
 	// Meta has Actor, Reason and the IDs of the request. Time and IdempotencyKey are filled in.
 	Meta events.Metadata
-	// DryRun does all the checks, of the store too, and appends nothing.
+	// DryRun does all the checks, the store's too, and appends nothing.
 	DryRun bool
 }
 
-// Answer is what a command did. Of a dry run the positions are 0.
+// Answer is what a command did. Of a dry run the new events' positions are 0.
 type Answer struct {
 	events.Outcome
-	// Unchanged: all was already so, nothing was appended; Version and Position are the
+	// Unchanged: all was already so, and nothing was appended; Version and Position are the
 	// stream's.
 	Unchanged bool
 }
 
 // Handler carries out commands. It is safe for any number of goroutines.
 type Handler struct {
-	store events.Store
-	cfg   Config
+	store       events.Store
+	homeRegions []string
+	clock       func() time.Time
+	log         *slog.Logger
+	metrics     *metrics
 }
 
-// NewHandler is a handler on this store.
+// NewHandler is a handler on this store. It panics where the Registerer has another
+// handler's metrics already.
 func NewHandler(store events.Store, cfg Config) *Handler {
-	return &Handler{store: store, cfg: cfg}
+	h := &Handler{store: store, homeRegions: cfg.HomeRegions, clock: cfg.Clock, log: cfg.Log, metrics: newMetrics(cfg.Registerer)}
+	if h.clock == nil {
+		h.clock = time.Now
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	return h
 }
+
+// A command is decided so often before it is given up. With the pauses between, twenty
+// others that want the same stream at the same time all get through.
+const (
+	maxAttempts = 16
+	firstPause  = time.Millisecond
+	longPause   = 64 * time.Millisecond
+)
 
 // Do carries out one command. The error is a [*Refusal], or the store's.
 func (h *Handler) Do(ctx context.Context, r Request) (Answer, error) {
-	return Answer{}, errors.New("being written")
+	began := time.Now()
+	a, err := h.once(ctx, r)
+	h.metrics.command(r, a, err, time.Since(began))
+	return a, err
 }
 
-// ImportStatus is what became of one line of an import.
-type ImportStatus string
-
-// The statuses of an import's lines.
-const (
-	ImportCreated   ImportStatus = "created"
-	ImportUnchanged ImportStatus = "unchanged" // it exists, and all that the line says is so
-	ImportConflict  ImportStatus = "conflict"  // it exists with other content, or a hostname is another's
-	ImportInvalid   ImportStatus = "invalid"   // the line is at fault
-	// ImportFailed: the store could not take the line. Err is the store's, the outcome is
-	// unknown; the same line may be imported again.
-	ImportFailed ImportStatus = "failed"
-)
-
-// ImportResult is what became of one line. Err is nil for created and unchanged, the store's
-// error for failed, and else a [*Refusal].
-type ImportResult struct {
-	ID     events.StreamID
-	Status ImportStatus
-	Err    error
+// once answers from the idempotency key, or carries the command out.
+func (h *Handler) once(ctx context.Context, r Request) (Answer, error) {
+	if err := checkRequest(r); err != nil {
+		return Answer{}, err
+	}
+	if a, found, err := h.recall(ctx, r); found || err != nil {
+		return a, err
+	}
+	if err := checkCommand(r.Command); err != nil {
+		return Answer{}, err
+	}
+	a, err := h.carryOut(ctx, r)
+	if CodeOf(err) != "" {
+		// The same command, sent twice at once, may have been carried out since we asked: it is
+		// the reason that we refuse, and its answer is the one to give.
+		if a, found, again := h.recall(ctx, r); found || again != nil {
+			return a, again
+		}
+	}
+	return a, err
 }
 
-// ImportAll carries out many [RegisterTenant], [RegisterDatabase] and [CreateGroup], in this
-// order: a later one sees what an earlier one did. It has one result a line. meta is for all.
-func (h *Handler) ImportAll(ctx context.Context, meta events.Metadata, lines []Command) []ImportResult {
-	return nil
+// recall is the answer that the request's idempotency key has already.
+func (h *Handler) recall(ctx context.Context, r Request) (Answer, bool, error) {
+	if r.Key == nil {
+		return Answer{}, false, nil
+	}
+	outcome, found, err := h.store.Recall(ctx, *r.Key)
+	switch {
+	case errors.Is(err, events.ErrKeyReused):
+		return Answer{}, false, keyReused()
+	case err != nil:
+		return Answer{}, false, fmt.Errorf("recall the idempotency key: %w", err)
+	case !found:
+		return Answer{}, false, nil
+	}
+	outcome.Replayed = true
+	return Answer{Outcome: outcome, Unchanged: len(outcome.Events) == 0}, true, nil
 }
 
-// At is a moment in a stream's past. The zero At is now.
-type At struct {
-	Version uint64    // as it was at this version; 0: not asked
-	Time    time.Time // as it was at this time; zero: not asked
+// carryOut attempts the command until no one else was faster.
+func (h *Handler) carryOut(ctx context.Context, r Request) (Answer, error) {
+	for attempt := range maxAttempts {
+		if attempt > 0 {
+			h.metrics.conflicts.Inc()
+			if err := pause(ctx, attempt); err != nil {
+				return Answer{}, fmt.Errorf("%s of %s: %w", r.Command.name(), r.Command.Target(), err)
+			}
+		}
+		a, err := h.attempt(ctx, r)
+		// Also with If-Match: it may be the database or group that has moved on. Where it is
+		// the stream, the next attempt says so.
+		if !errors.Is(err, events.ErrConflict) {
+			return a, err
+		}
+	}
+	h.log.WarnContext(ctx, "a command lost every race for its stream", "command", r.Command.name(), "stream", r.Command.Target().String(), "attempts", maxAttempts)
+	return Answer{}, fmt.Errorf("%s of %s: others changed the same %d times: %w", r.Command.name(), r.Command.Target(), maxAttempts, events.ErrUnavailable)
 }
 
-// Tenant is a tenant as it is or was, from the store. A purged one is found, with its status.
-// There being none, or none yet then, is a Refusal NotFound.
-func (h *Handler) Tenant(ctx context.Context, id events.TenantID, at At) (events.Tenant, error) {
-	return events.Tenant{}, errors.New("being written")
+// pause lets those that collided go on at different times.
+func pause(ctx context.Context, attempt int) error {
+	t := time.NewTimer(rand.N(min(firstPause<<attempt, longPause)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
-// Database is a database as it is. There being none is a Refusal NotFound.
-func (h *Handler) Database(ctx context.Context, id events.DatabaseID) (events.Database, error) {
-	return events.Database{}, errors.New("being written")
+// attempt loads, decides and appends, once.
+func (h *Handler) attempt(ctx context.Context, r Request) (Answer, error) {
+	c := r.Command
+	s, err := h.load(ctx, c.Target())
+	if err != nil {
+		return Answer{}, err
+	}
+	f, err := h.factsFor(ctx, c)
+	if err != nil {
+		return Answer{}, err
+	}
+	if err := checkVersion(r, s); err != nil {
+		return Answer{}, err
+	}
+	payloads, err := decide(c, s, f)
+	if err != nil {
+		return Answer{}, err
+	}
+	if len(payloads) == 0 && (r.Key == nil || r.DryRun) {
+		return Answer{Outcome: events.Outcome{Stream: s.id, Version: s.version(), Position: s.position()}, Unchanged: true}, nil
+	}
+	if r.Key != nil {
+		r.Meta.IdempotencyKey = r.Key.Key
+	}
+	b, _, err := h.batch(s, f, r.Meta, payloads)
+	if err != nil {
+		return Answer{}, fmt.Errorf("%s of %s: %w", c.name(), s.id, err)
+	}
+	b.Key, b.DryRun = r.Key, r.DryRun
+	outcome, err := h.store.Append(ctx, b)
+	if err != nil {
+		return Answer{}, refused(c, err)
+	}
+	return Answer{Outcome: outcome, Unchanged: len(outcome.Events) == 0}, nil
 }
 
-// Group is a group as it is. There being none is a Refusal NotFound.
-func (h *Handler) Group(ctx context.Context, id events.GroupID) (events.Group, error) {
-	return events.Group{}, errors.New("being written")
+// batch is what appends payloads to s, and s after that.
+func (h *Handler) batch(s state, f facts, meta events.Metadata, payloads []events.Payload) (events.Batch, state, error) {
+	meta.Time = h.clock()
+	if last := s.updated(); meta.Time.Before(last) {
+		meta.Time = last // the clock was set back, or is another machine's
+	}
+	news, err := events.New(s.id, s.version(), meta, payloads...)
+	if err != nil {
+		return events.Batch{}, s, err
+	}
+	after, err := s.apply(news)
+	if err != nil {
+		return events.Batch{}, s, err
+	}
+	e, err := effectsOf(s, after, f)
+	if err != nil {
+		return events.Batch{}, s, err
+	}
+	return events.Batch{
+		Stream: s.id, Expected: s.version(), Events: news,
+		Take: e.take, Release: e.release,
+		Refer: e.refer, Unrefer: e.unrefer, Unreferred: e.unreferred,
+	}, after, nil
+}
+
+// load is the newest state of a stream; version 0 where there is none.
+func (h *Handler) load(ctx context.Context, id events.StreamID) (state, error) {
+	stream, err := h.store.Load(ctx, id, 0)
+	if err != nil {
+		return state{}, fmt.Errorf("load %s: %w", id, err)
+	}
+	return state{id: id}.apply(stream)
+}
+
+func (h *Handler) factsFor(ctx context.Context, c Command) (facts, error) {
+	f := facts{homeRegions: h.homeRegions}
+	for _, id := range refersTo(c) {
+		s, err := h.load(ctx, id)
+		if err != nil {
+			return f, err
+		}
+		if f.others == nil {
+			f.others = make(map[events.StreamID]state, 2)
+		}
+		f.others[id] = s
+	}
+	return f, nil
+}
+
+// checkVersion is If-Match. A stream that is not there has no version to match, and decide
+// says better what is wrong.
+func checkVersion(r Request, s state) error {
+	if r.IfMatch == nil || s.version() == *r.IfMatch || s.version() == 0 {
+		return nil
+	}
+	return &Refusal{Code: VersionMismatch, Stream: s.id, Version: s.version(), Detail: fmt.Sprintf(
+		"%s is at version %d, not %d: read it again, and decide anew", s.id, s.version(), *r.IfMatch)}
+}
+
+// checkRequest checks what goes with every command.
+func checkRequest(r Request) error {
+	var f faults
+	f.metadata(r.Meta)
+	if r.Key != nil {
+		if fault := textFault(r.Key.Key, maxIdempotencyKey); fault != "" {
+			f.add("", "the idempotency key %s", fault)
+		}
+	}
+	return f.refusal()
+}
+
+func (f *faults) metadata(m events.Metadata) {
+	for _, note := range []struct {
+		pointer jsontext.Pointer
+		what, s string
+	}{
+		{"", "actor", m.Actor}, {"/reason", "reason", m.Reason}, {"", "correlation ID", m.CorrelationID},
+		{"", "causation ID", m.CausationID}, {"", "traceparent", m.Traceparent},
+	} {
+		if note.s != "" {
+			f.text(note.pointer, note.what, note.s, maxNote)
+		}
+	}
+}
+
+// refused is the store's error as a refusal, where it is one.
+func refused(c Command, err error) error {
+	if claimed, ok := errors.AsType[*events.ClaimedError](err); ok {
+		r := &Refusal{Code: HostnameTaken, Hostname: claimed.Hostname, Holder: claimed.Holder, Detail: fmt.Sprintf(
+			"the hostname %s is held by %s: detach it there first, or choose another", claimed.Hostname, claimed.Holder)}
+		if c, ok := c.(claimer); ok {
+			r.Fields = []FieldError{{Pointer: c.pointerTo(claimed.Hostname), Detail: r.Detail}}
+		}
+		return r
+	}
+	if referred, ok := errors.AsType[*events.ReferenceError](err); ok {
+		if errors.Is(err, events.ErrReferenced) {
+			return &Refusal{Code: StillReferenced, Stream: referred.Stream, Detail: fmt.Sprintf(
+				"%s still has %d tenants: move them to another %s first", referred.Stream, referred.Count, referred.Stream.Kind())}
+		}
+		r := refuseField(Full, "/"+string(referred.Stream.Kind()), fmt.Sprintf(
+			"%s has %d tenants and takes no more: choose another %s", referred.Stream, referred.Count, referred.Stream.Kind()))
+		r.Stream = referred.Stream
+		return r
+	}
+	if errors.Is(err, events.ErrKeyReused) {
+		return keyReused()
+	}
+	return fmt.Errorf("%s of %s: %w", c.name(), c.Target(), err)
+}
+
+func keyReused() *Refusal {
+	return &Refusal{Code: KeyReused, Detail: "the idempotency key was used for another command: make a new key for each command"}
 }

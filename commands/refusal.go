@@ -69,8 +69,11 @@ type Refusal struct {
 
 // Error is the detail, and the fields behind it.
 func (r *Refusal) Error() string {
-	if len(r.Fields) == 0 {
+	switch {
+	case len(r.Fields) == 0:
 		return r.Detail
+	case len(r.Fields) == 1 && r.Fields[0].Detail == r.Detail:
+		return r.Fields[0].Pointer + ": " + r.Detail
 	}
 	var b strings.Builder
 	b.WriteString(r.Detail)

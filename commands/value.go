@@ -1,0 +1,119 @@
+package commands
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// value checks one configuration value. The key says whether it is a secret's.
+func (f *faults) value(pointer jsontext.Pointer, key string, v jsontext.Value) {
+	compact, err := compactJSON(v)
+	if err != nil {
+		f.add(pointer, "the value is not JSON: %v", err)
+		return
+	}
+	if len(compact) > maxValue {
+		f.add(pointer, "the value has %d octets: give at most %d, and keep what is larger elsewhere", len(compact), maxValue)
+		return
+	}
+	if err := f.walk(pointer, isSecretName(key), compact); err != nil {
+		f.add(pointer, "the value %v", err)
+	}
+}
+
+// errTooDeep and errNUL are what walk finds besides faults of single strings.
+var (
+	errTooDeep = errors.New("is nested deeper than 64 levels: make it flatter")
+	errNUL     = errors.New("has the character U+0000 in a string: take it out")
+)
+
+// walk checks every string of a value. secret says that the value itself is under a
+// secret's name.
+func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) error {
+	// within is, per open array or object, whether a string directly in it is a secret's: an
+	// array's are where the array is, an object's are by their own names.
+	var within []bool
+	d := jsontext.NewDecoder(bytes.NewReader(v))
+	for {
+		token, err := d.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err // v was checked before: not JSON any more is our fault
+		}
+		switch token.Kind() {
+		case '{', '[':
+			if d.StackDepth() > maxValueDepth {
+				return errTooDeep
+			}
+			within = append(within, secret && token.Kind() == '[')
+		case '}', ']':
+			within = within[:len(within)-1]
+		case '"':
+			s := token.String()
+			if strings.IndexByte(s, 0) >= 0 {
+				return errNUL
+			}
+			at := pointer + d.StackPointer()
+			if kind, n := d.StackIndex(d.StackDepth()); kind == '{' && n%2 == 1 {
+				f.noSecret(at, "name", s)
+				secret = isSecretName(s)
+				continue
+			}
+			if secret && !isHarmless(s) {
+				f.add(at, "%s is called like a secret, and what is recorded is kept for ever: %s", quote(lastName(at)), storeReference)
+			} else {
+				f.noSecret(at, "value", s)
+			}
+		}
+		// What comes next is under the innermost array's name, or gets a name of its own.
+		secret = len(within) > 0 && within[len(within)-1]
+	}
+}
+
+// lastName is the name, in a pointer, of the innermost member that is not an array's index.
+func lastName(p jsontext.Pointer) string {
+	tokens := slices.Collect(p.Tokens())
+	for _, t := range slices.Backward(tokens) {
+		if strings.Trim(t, "0123456789") != "" {
+			return t
+		}
+	}
+	return string(p)
+}
+
+// compactJSON is v without white space, or what is wrong with it. v stays as it is. Numbers
+// keep their digits: a configuration is not ours to round.
+func compactJSON(v jsontext.Value) (jsontext.Value, error) {
+	if len(v) == 0 {
+		return nil, errors.New("it is empty: send null to store a null")
+	}
+	out := v.Clone()
+	if err := out.Compact(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// sameJSON reports whether two values mean the same: white space, the order of members and
+// the way that strings are escaped do not count; the digits of numbers do.
+func sameJSON(a, b jsontext.Value) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	ca, errA := orderedJSON(a)
+	cb, errB := orderedJSON(b)
+	return errA == nil && errB == nil && bytes.Equal(ca, cb)
+}
+
+func orderedJSON(v jsontext.Value) (jsontext.Value, error) {
+	out := v.Clone()
+	err := out.Format(jsontext.ReorderRawObjects(true))
+	return out, err
+}
