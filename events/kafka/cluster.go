@@ -40,7 +40,7 @@ const (
 
 	// renewEvery bounds how often failing requests may throw the connections and the
 	// metadata away.
-	renewEvery = 200 * time.Millisecond
+	renewEvery = 100 * time.Millisecond
 )
 
 // Config says how to reach a Kafka cluster.

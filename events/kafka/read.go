@@ -60,6 +60,9 @@ func (c *Cluster) Offsets(ctx context.Context, topic string) (map[int]Offsets, e
 			return err
 		}
 		for _, p := range answer.Topics[topic] {
+			if errors.Is(p.Error, kafka.Unknown) { // kafka-go's word for one of its requests that failed
+				return fmt.Errorf("partition %d: no answer", p.Partition)
+			}
 			if p.Error != nil {
 				return fmt.Errorf("partition %d: %w", p.Partition, p.Error)
 			}

@@ -107,8 +107,9 @@ func transient(err error) bool {
 		return true
 	}
 	switch answer {
-	case kafka.Unknown, // kafka-go's word for "a part of ListOffsets failed"
-		kafka.UnknownTopicOrPartition, // a young topic is not known to all brokers yet
+	// Not kafka.Unknown: a broker that could not write answers so, and the embedded one then
+	// takes a repeated batch for stored.
+	case kafka.UnknownTopicOrPartition, // a young topic is not known to all brokers yet
 		kafka.LeaderNotAvailable, kafka.NotLeaderForPartition,
 		kafka.RequestTimedOut, kafka.NetworkException,
 		kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable,

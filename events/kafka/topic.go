@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,23 +30,21 @@ type Topic struct {
 
 func (t Topic) entries() []kafka.ConfigEntry {
 	entries := []kafka.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "delete"}}
-	add := func(name string, value int64, none int64) {
-		switch {
-		case value > 0:
+	add := func(name string, value int64) {
+		if value != 0 {
 			entries = append(entries, kafka.ConfigEntry{ConfigName: name, ConfigValue: strconv.FormatInt(value, 10)})
-		case value < 0:
-			entries = append(entries, kafka.ConfigEntry{ConfigName: name, ConfigValue: strconv.FormatInt(none, 10)})
 		}
 	}
-	add("min.insync.replicas", int64(t.MinInSync), 1)
-	add("retention.ms", t.Retention.Milliseconds(), -1)
-	add("retention.bytes", t.RetentionBytes, -1)
-	add("segment.bytes", int64(t.SegmentBytes), defaultMaxMessageBytes)
-	size := t.MaxMessageBytes
-	if size <= 0 {
-		size = defaultMaxMessageBytes
+	const none = -1 // Kafka's word for no limit
+	if t.Retention < 0 {
+		add("retention.ms", none)
+	} else {
+		add("retention.ms", t.Retention.Milliseconds())
 	}
-	add("max.message.bytes", int64(size), defaultMaxMessageBytes)
+	add("retention.bytes", max(t.RetentionBytes, none))
+	add("min.insync.replicas", int64(t.MinInSync))
+	add("segment.bytes", int64(t.SegmentBytes))
+	add("max.message.bytes", int64(cmp.Or(t.MaxMessageBytes, defaultMaxMessageBytes)))
 	return entries
 }
 
