@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"bufio"
+	"errors"
 	"mime"
 	"net/http"
 	"strconv"
@@ -15,44 +16,42 @@ import (
 const ndjson = "application/x-ndjson"
 
 // lineWriter writes an answer of many lines. It gathers them until it is flushed, or until there is
-// a good deal; a client that does not read is cut off after a while.
+// a good deal; a client that does not read is cut off after a while. Until the first of them is
+// sent, an error may still be answered as a problem; after that only a broken connection tells.
 type lineWriter struct {
-	buffer   *bufio.Writer
+	response *echo.Response
 	control  *http.ResponseController
+	buffer   *bufio.Writer
 	patience time.Duration
 }
 
-// newLineWriter begins the answer; from here on only a broken connection can tell of an error.
 func (a *api) newLineWriter(c echo.Context) *lineWriter {
-	w := c.Response()
-	w.Header().Set("Content-Type", ndjson)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold lines back
-	l := &lineWriter{control: http.NewResponseController(w), patience: a.patience}
-	l.buffer = bufio.NewWriterSize(deadlineWriter{w: w, l: l}, 64<<10)
-	w.WriteHeader(http.StatusOK)
+	header := c.Response().Header()
+	header.Set("Content-Type", ndjson)
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Accel-Buffering", "no") // nginx would hold lines back
+	l := &lineWriter{response: c.Response(), control: http.NewResponseController(c.Response()), patience: a.patience}
+	l.buffer = bufio.NewWriterSize(sending{l}, 64<<10)
 	return l
 }
 
-// deadlineWriter gives each write to the connection its own time.
-type deadlineWriter struct {
-	w http.ResponseWriter
-	l *lineWriter
+// sending is a lineWriter's way to the connection.
+type sending struct{ *lineWriter }
+
+func (s sending) Write(b []byte) (int, error) {
+	s.hurry()
+	return s.response.Write(b)
 }
 
-func (d deadlineWriter) Write(b []byte) (int, error) {
-	// A writer that knows no deadlines (a test's recorder) cannot hang either.
-	_ = d.l.control.SetWriteDeadline(time.Now().Add(d.l.patience))
-	return d.w.Write(b)
+// hurry gives the client its time to read, from now.
+func (l *lineWriter) hurry() {
+	// A connection that knows no deadline, such as a test's recorder, is never waited for either.
+	_ = l.control.SetWriteDeadline(time.Now().Add(l.patience))
 }
 
 // write adds one value as a line.
 func (l *lineWriter) write(v any) error {
-	b, err := json.Marshal(v, json.Deterministic(true))
-	if err != nil {
-		return err
-	}
-	if _, err := l.buffer.Write(b); err != nil {
+	if err := json.MarshalWrite(l.buffer, v, json.Deterministic(true)); err != nil {
 		return err
 	}
 	return l.buffer.WriteByte('\n')
@@ -63,8 +62,14 @@ func (l *lineWriter) flush() error {
 	if err := l.buffer.Flush(); err != nil {
 		return err
 	}
-	_ = l.control.SetWriteDeadline(time.Now().Add(l.patience))
-	return l.control.Flush()
+	if !l.response.Committed {
+		l.response.WriteHeader(http.StatusOK)
+	}
+	l.hurry()
+	if err := l.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }
 
 // close flushes, and takes the deadline from the connection, which may serve other requests.

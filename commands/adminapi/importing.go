@@ -1,0 +1,305 @@
+package adminapi
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/commands"
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/problem"
+	"github.com/tenantry/tenantry/internal/strictjson"
+)
+
+// importLine is one line of an import: a command, or what is wrong with it.
+type importLine struct {
+	number  int    // of the input, from 1; blank lines count
+	octets  int    // that it had
+	id      string // its own, where it has one
+	command commands.Command
+	err     error
+}
+
+// importAnswer is what became of one line.
+type importAnswer struct {
+	Line   int                   `json:"line"`
+	ID     string                `json:"id,omitzero"`
+	Status commands.ImportStatus `json:"status"`
+	Error  *problem.Problem      `json:"error,omitzero"`
+}
+
+// importLines is POST /v1/import. Three things go on at a time, none of which waits for the
+// client: reading lines, importing a chunk of them, sending answers.
+//
+//	body ──lineReader──▶ lineQueue ──ImportAll──▶ spool ──▶ answer
+//
+// A chunk is what has been read while the chunk before was made durable: one line where a person
+// types them, chunkLines where they come from a file.
+func (a *api) importLines(c echo.Context) error {
+	r := c.Request()
+	if _, err := queryOf(c); err != nil {
+		return err
+	}
+	meta, err := metadataOf(c)
+	if err != nil {
+		return err
+	}
+	if err := checkContentType(r, ndjson, "application/ndjson", "application/jsonl", "application/json"); err != nil {
+		return err
+	}
+	if err := acceptLines(c); err != nil {
+		return err
+	}
+	control := http.NewResponseController(c.Response())
+	// Without it HTTP/1 reads the whole body before the first answer. HTTP/2 and test recorders
+	// do not know it, and need it no more than the deadlines below.
+	_ = control.EnableFullDuplex()
+	// A person may pause between two lines; a connection that is gone is noticed all the same.
+	_ = control.SetReadDeadline(time.Time{})
+
+	queue := newLineQueue()
+	defer context.AfterFunc(r.Context(), queue.stop)()
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		queue.finish(readLines(r.Body, queue))
+	}()
+	defer func() {
+		queue.stop()
+		_ = control.SetReadDeadline(time.Now()) // wakes a reader that waits for the client
+		<-reading
+	}()
+	return a.importFrom(r.Context(), queue, meta, a.newImportWriter(c))
+}
+
+// readLines puts every line that is not blank into the queue. It returns io.EOF behind the last one.
+func readLines(body io.Reader, queue *lineQueue) (err error) {
+	defer func() {
+		// A panic here would end the process, since no one else stands above this goroutine.
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
+		}
+	}()
+	lines := lineReader{r: bufio.NewReaderSize(body, 64<<10)}
+	for {
+		text, tooLong, err := lines.next()
+		switch {
+		case err != nil:
+			return err
+		case !tooLong && len(bytes.TrimSpace(text)) == 0:
+			continue
+		}
+		line := importLine{number: lines.n, octets: len(text)}
+		if tooLong {
+			line.err = kindTooLarge.problem("the line has more than %d octets: make it shorter", maxBody)
+		} else {
+			line.id, line.command, line.err = parseLine(text)
+		}
+		if !queue.put(line) {
+			return errStopped
+		}
+	}
+}
+
+// parseLine reads a line by what its ID begins with: a database, a group, or else a tenant.
+func parseLine(text []byte) (id string, command commands.Command, err error) {
+	o, err := strictjson.Parse(text)
+	if err != nil {
+		return "", nil, err
+	}
+	if o.IsString("id") {
+		id, _ = o.String("id")
+	}
+	switch {
+	case strings.HasPrefix(id, "db_"):
+		command, err = databaseFrom(o)
+	case strings.HasPrefix(id, "grp_"):
+		command, err = groupFrom(o)
+	default:
+		command, err = tenantFrom(o)
+	}
+	return id, command, err
+}
+
+// importFrom imports what comes through the queue until its end, or until the client is gone or the
+// store fails. Answered lines are durable whatever happens then.
+func (a *api) importFrom(ctx context.Context, queue *lineQueue, meta events.Metadata, answers *importWriter) (err error) {
+	defer func() { err = answers.close(err) }()
+	for {
+		lines, err := queue.take()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errPanic):
+			return err
+		case err != nil:
+			return bodyError(err)
+		}
+		failed, err := a.importChunk(ctx, meta, lines, answers)
+		if err != nil {
+			return err
+		}
+		if failed {
+			return nil // the last lines say so; what follows them was not tried
+		}
+		if !queue.waiting() {
+			if err := answers.flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// importChunk imports some lines and answers each. It tells whether the store failed on any.
+func (a *api) importChunk(ctx context.Context, meta events.Metadata, lines []importLine, answers *importWriter) (failed bool, err error) {
+	batch := make([]commands.Command, 0, len(lines))
+	for _, line := range lines {
+		if line.err == nil {
+			batch = append(batch, line.command)
+		}
+	}
+	results := a.commands.ImportAll(ctx, meta, batch)
+	if len(results) != len(batch) {
+		return false, fmt.Errorf("import of %d lines has %d results", len(batch), len(results))
+	}
+	if err := allFailed(results); err != nil && len(batch) == len(lines) && !answers.begun {
+		return false, err // nothing is answered yet, so that the status can still tell
+	}
+	for _, line := range lines {
+		result := commands.ImportResult{Status: commands.ImportInvalid, Err: line.err}
+		if line.err == nil {
+			result, results = results[0], results[1:]
+		}
+		if result.Status == commands.ImportFailed {
+			failed = true
+			a.log.ErrorContext(ctx, "import stopped", "line", line.number, "id", line.id, "err", result.Err)
+		}
+		a.metrics.lines.WithLabelValues(string(result.Status)).Inc()
+		if err := answers.write(answerLine(line, result)); err != nil {
+			return failed, err
+		}
+	}
+	return failed, nil
+}
+
+// allFailed is the store's error if it failed on every line.
+func allFailed(results []commands.ImportResult) error {
+	for _, r := range results {
+		if r.Status != commands.ImportFailed {
+			return nil
+		}
+	}
+	if len(results) == 0 {
+		return nil
+	}
+	return results[0].Err
+}
+
+func answerLine(line importLine, result commands.ImportResult) importAnswer {
+	out := importAnswer{Line: line.number, ID: line.id, Status: result.Status}
+	if result.Status == commands.ImportCreated || result.Status == commands.ImportUnchanged {
+		out.ID = result.ID.String() // made for it, where the line has none
+		return out
+	}
+	out.Error = problemOf(result.Err)
+	out.Error.Status = 0 // the answer's own status is another
+	return out
+}
+
+// importWriter sends an import's answers through a spool.
+type importWriter struct {
+	lines   *lineWriter
+	spool   *spool
+	buffer  *bufio.Writer
+	begun   bool
+	sending chan struct{} // closed when all is sent
+	sent    error         // why not, valid then
+}
+
+func (a *api) newImportWriter(c echo.Context) *importWriter {
+	w := &importWriter{lines: a.newLineWriter(c), spool: newSpool(), sending: make(chan struct{})}
+	w.buffer = bufio.NewWriterSize(w.spool, 64<<10)
+	return w
+}
+
+// write adds an answer, which is sent with the next flush at the latest.
+func (w *importWriter) write(answer importAnswer) error {
+	if !w.begun {
+		w.begun = true
+		go w.send()
+	}
+	if err := json.MarshalWrite(w.buffer, answer); err != nil {
+		return err
+	}
+	return w.buffer.WriteByte('\n')
+}
+
+// flush hands on what has been gathered. While lines are imported the client is plainly there, so
+// it has time to read until the next flush at least.
+func (w *importWriter) flush() error {
+	w.lines.hurry()
+	return w.buffer.Flush()
+}
+
+// send sends what comes through the spool.
+func (w *importWriter) send() {
+	defer close(w.sending)
+	for {
+		b, err := w.spool.next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err == nil {
+			_, err = sending{w.lines}.Write(b)
+		}
+		if err == nil {
+			err = w.lines.flush()
+		}
+		if err != nil {
+			w.sent = err
+			w.spool.finish(err) // the next write of an answer fails, which ends the import
+			return
+		}
+	}
+}
+
+// close sends what is left, and ends the answer: without an error at its end; with one, by a problem
+// where nothing was sent, or else in the middle, so that the client knows that it is not all.
+func (w *importWriter) close(err error) error {
+	if !w.begun {
+		if err != nil {
+			return err
+		}
+		return w.lines.close()
+	}
+	if err == nil {
+		err = w.buffer.Flush()
+	}
+	if err == nil {
+		w.spool.finish(io.EOF)
+	} else {
+		w.spool.finish(err)
+		_ = w.lines.control.SetWriteDeadline(time.Now()) // wakes a sender that waits for the client
+	}
+	<-w.sending
+	err = errors.Join(err, w.sent)
+	if cerr := w.spool.close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return w.lines.close()
+}
