@@ -10,6 +10,11 @@ import (
 //go:embed admin.openapi.yaml
 var AdminOpenAPI []byte
 
+// QueryOpenAPI describes the query API: OpenAPI 3.1, in YAML. Treat it as read-only.
+//
+//go:embed query.openapi.yaml
+var QueryOpenAPI []byte
+
 // Base is what the $id of every JSON Schema of this package begins with; the rest of it is the
 // schema's path in [Files]. It is a name, not an address.
 const Base = "https://tenantry.dev/schemas/"
