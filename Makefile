@@ -1,0 +1,76 @@
+# Needs Go, make and git. What else a target uses, it installs into .cache/, which git ignores.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+# Flags for go test: make test TESTFLAGS='-run TestRelay -v' PKG=./events/...
+TESTFLAGS ?=
+PKG       ?= ./...
+# For tenantry dev: make run ARGS='--region ap-south=127.0.0.1:8083'
+ARGS      ?=
+
+# Far above what it takes, so that a time-out means that something hangs, on a slow machine too.
+TEST_TIMEOUT  ?= 20m
+RACE_TIMEOUT  ?= 30m
+BENCH_TIMEOUT ?= 60m
+
+# Pinned: another version has other opinions. Built from source, so that it is one with our Go.
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT := .cache/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## build, and run everything on this machine; the first start imports the example roster
+	bin/tenantry dev --import examples/roster.ndjson $(ARGS)
+
+.PHONY: build
+build: ## bin/tenantry
+	go build -trimpath -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/tenantry ./cmd/tenantry
+
+.PHONY: test
+test: ## all tests; with REQUIRE_SERVICES=1 one that lacks a server fails instead of being skipped
+	go test -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+
+.PHONY: test-race
+test-race: ## the same under the race detector (needs a C compiler), without the longest
+	go test -race -short -timeout $(RACE_TIMEOUT) $(TESTFLAGS) $(PKG)
+
+# bench/system.sh measures the program as a process, with wrk beside nginx.
+.PHONY: bench
+bench: build ## all benchmarks, and the system's beside nginx (some minutes; close the browser)
+	go test -run '^$$' -bench . -benchmem -timeout $(BENCH_TIMEOUT) $(PKG)
+	@if [ -e bench/system.sh ]; then bash bench/system.sh; fi
+
+.PHONY: bench-short
+bench-short: ## every Go benchmark once: do they still run
+	go test -run '^$$' -bench . -benchtime 1x -short -timeout $(TEST_TIMEOUT) $(PKG)
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## gofmt, go vet, golangci-lint (built at the first time, which takes minutes)
+	@unformatted=$$(gofmt -s -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -s -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(GOLANGCI_LINT) run ./...
+
+$(GOLANGCI_LINT):
+	@echo "building golangci-lint $(GOLANGCI_LINT_VERSION) into .cache/bin: this takes minutes, once"
+	GOBIN='$(CURDIR)/.cache/bin' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv .cache/bin/golangci-lint $@
+
+.PHONY: generate
+generate: ## write all generated files anew
+	go generate ./...
+
+.PHONY: verify
+verify: ## are generated files, go.mod and the modules what they should be
+	bash .ci/verify-generated
+	go mod tidy -diff
+	go mod verify
+
+.PHONY: clean
+clean: ## remove bin/ and .cache/, but no data
+	rm -rf bin .cache
