@@ -154,7 +154,8 @@ func (c *company) tenant(l language, n name) (tenantLine, error) {
 			t.Database.Name = "larkspur_" + strings.ReplaceAll(n.slug, "-", "_")
 		}
 	}
-	return t, c.name(d, n, &t)
+	err := c.name(d, n, &t)
+	return t, err
 }
 
 // place finds a server in the region: the one for a single tenant goes to the first
@@ -189,11 +190,8 @@ func (c *company) name(d dice, n name, t *tenantLine) error {
 		own = n.label + ".example"
 	}
 	names := []string{own, platform}
-	switch {
-	case d.chance(15): // came with Larkspur's, and made its own the primary one later
-		names = []string{platform, own}
-		t.PrimaryHostname = own
-	case d.chance(15): // came with Larkspur's, and stays with it
+	laterOwn := d.chance(15) // began with Larkspur's, and made its own the primary one later
+	if laterOwn || d.chance(15) {
 		names = []string{platform, own}
 	}
 	if d.chance(35) {
@@ -216,7 +214,7 @@ func (c *company) name(d dice, n name, t *tenantLine) error {
 		c.holder[h.String()] = t.ID
 		t.Hostnames = append(t.Hostnames, h.String())
 	}
-	if t.PrimaryHostname != "" {
+	if laterOwn {
 		t.PrimaryHostname = t.Hostnames[1]
 	}
 	return nil
