@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// retentionEvery is how often old records are removed. kfake's own default of an hour
-	// would let its index of batches grow, since the relay writes a watermark each second.
+	// retentionEvery keeps kfake's index of batches, which is in memory, small, although the
+	// relay writes a watermark to each partition every second.
 	retentionEvery = time.Minute
 
 	// segmentBytes is the size of the files that a partition's log is cut into. Retention
@@ -31,6 +31,8 @@ type Config struct {
 	DataDir string       // made when absent; one process at a time
 	Listen  string       // host:port of --kafka-listen; port 0 takes a free one. 127.0.0.1:0 when empty
 	Logger  *slog.Logger // slog.Default() when nil
+
+	RetentionEvery time.Duration // how often old records are removed; a minute when zero
 }
 
 // Broker is a running broker.
@@ -39,6 +41,9 @@ type Broker struct {
 	addr    string
 	lock    *dirLock
 	close   sync.Once
+
+	stop    chan struct{}
+	retired sync.WaitGroup
 }
 
 // Open starts the broker on its data directory. It may listen on another port than before.
@@ -51,6 +56,9 @@ func Open(ctx context.Context, config Config) (*Broker, error) {
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
+	}
+	if config.RetentionEvery <= 0 {
+		config.RetentionEvery = retentionEvery
 	}
 	if err := os.MkdirAll(config.DataDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make the embedded broker's data directory: %w", err)
@@ -70,8 +78,7 @@ func Open(ctx context.Context, config Config) (*Broker, error) {
 		kfake.ListenFn(func(string, string) (net.Listener, error) { return listener, nil }),
 		kfake.WithLogger(logger{config.Logger.With("component", "broker")}),
 		kfake.BrokerConfigs(map[string]string{
-			"log.cleaner.backoff.ms": strconv.FormatInt(retentionEvery.Milliseconds(), 10),
-			"log.segment.bytes":      strconv.Itoa(segmentBytes),
+			"log.segment.bytes": strconv.Itoa(segmentBytes),
 		}),
 	)
 	if err != nil {
@@ -79,7 +86,24 @@ func Open(ctx context.Context, config Config) (*Broker, error) {
 			fmt.Errorf("open the embedded broker's data in %s (it can be deleted: the regions come back from the store): %w", config.DataDir, err),
 			closed(listener.Close()), lock.release())
 	}
-	return &Broker{cluster: cluster, addr: listener.Addr().String(), lock: lock}, nil
+	b := &Broker{cluster: cluster, addr: listener.Addr().String(), lock: lock, stop: make(chan struct{})}
+	b.retired.Go(func() { b.retain(config.RetentionEvery) })
+	return b, nil
+}
+
+// retain applies the retention of all topics now and then. kfake does so by itself only
+// after a topic was made or changed, not for the topics that it finds in its directory.
+func (b *Broker) retain(every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			b.cluster.ApplyRetention()
+		case <-b.stop:
+			return
+		}
+	}
 }
 
 // listen takes the address, or says in one line why it cannot.
@@ -114,6 +138,8 @@ func (b *Broker) Addr() string { return b.addr }
 func (b *Broker) Close() error {
 	var err error
 	b.close.Do(func() {
+		close(b.stop)
+		b.retired.Wait()
 		b.cluster.Close()
 		err = b.lock.release()
 	})
