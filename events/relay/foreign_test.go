@@ -1,0 +1,182 @@
+package relay
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
+)
+
+// published is a store of 20 events and the topic that holds them, with a watermark at the
+// end of each partition.
+func published(t *testing.T, partitions int) (*memoryStore, *memoryTopic) {
+	t.Helper()
+	store, topic := newMemoryStore(), newMemoryTopic(partitions)
+	store.append(streams(t, 20)...)
+	if err := newRelay(t, Config{Store: store, Topic: topic, Partitions: partitions}).RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return store, topic
+}
+
+// withoutMarks cuts the watermarks off the end of each partition, as a relay leaves it that
+// was killed between the events and the watermarks.
+func withoutMarks(t *testing.T, topic *memoryTopic) {
+	t.Helper()
+	for p, records := range topic.partitions {
+		all, err := parsed(records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for len(all) > 0 && all[len(all)-1].IsWatermark() {
+			all = all[:len(all)-1]
+		}
+		topic.partitions[p] = records[:len(all)]
+	}
+}
+
+func TestRelay_TopicHoldsAnotherHistory_Refuses(t *testing.T) {
+	const partitions = 3
+	for _, c := range []struct {
+		name   string
+		change func(*testing.T, *memoryStore, *memoryTopic)
+		says   string
+	}{
+		{"records of another store", func(_ *testing.T, s *memoryStore, _ *memoryTopic) {
+			s.id = uuid.New()
+		}, "is of store"},
+		{"events of another store", func(t *testing.T, s *memoryStore, topic *memoryTopic) {
+			withoutMarks(t, topic)
+			s.id = uuid.New()
+		}, "is of store"},
+		{"store restored to an earlier past", func(_ *testing.T, s *memoryStore, _ *memoryTopic) {
+			s.restore(15)
+		}, "is of position 20, and this store ends at 15"},
+		{"store restored to an earlier past, events last", func(t *testing.T, s *memoryStore, topic *memoryTopic) {
+			withoutMarks(t, topic)
+			s.restore(15)
+		}, "and this store ends at 15"},
+		{"store restored to nothing", func(_ *testing.T, s *memoryStore, _ *memoryTopic) {
+			s.restore(0)
+		}, "and this store ends at 0"},
+		{"restored and grown again", func(t *testing.T, s *memoryStore, _ *memoryTopic) {
+			s.restore(15)
+			s.append(streams(t, 20)...)
+		}, "another event at position 20"},
+		{"restored and grown again, events last", func(t *testing.T, s *memoryStore, topic *memoryTopic) {
+			withoutMarks(t, topic)
+			s.restore(15)
+			s.append(streams(t, 20)...)
+		}, "another event at position"},
+		{"somebody else's record", func(_ *testing.T, _ *memoryStore, topic *memoryTopic) {
+			topic.put(1, kafka.Record{Key: []byte("k"), Value: []byte("v")})
+		}, "cannot be read"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			store, topic := published(t, partitions)
+			c.change(t, store, topic)
+			before := topic.calls
+			r := newRelay(t, Config{Store: store, Topic: topic, Partitions: partitions})
+			err := r.Run(t.Context()) // not RunOnce: it must not be tried again and again
+			if !errors.Is(err, ErrForeignRecords) {
+				t.Fatalf("Run = %v, want ErrForeignRecords", err)
+			}
+			for _, says := range []string{c.says, "delete the topic", "--kafka-topic"} {
+				if !strings.Contains(err.Error(), says) {
+					t.Errorf("Run = %v, which does not say %q", err, says)
+				}
+			}
+			if topic.calls != before {
+				t.Errorf("%d batches were produced to a topic of another history", topic.calls-before)
+			}
+			if s := r.Status(); s.State != StateRefused || s.Error != err.Error() || s.Leading {
+				t.Errorf("Status = %+v, want refused, with the error", s)
+			}
+		})
+	}
+}
+
+func TestRelay_UnreadableLastRecord_IsABadRecordToo(t *testing.T) {
+	store, topic := published(t, 1)
+	topic.put(0, kafka.Record{Value: []byte("v")})
+	err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 1}).RunOnce(t.Context())
+	if !errors.Is(err, events.ErrBadRecord) || !errors.Is(err, ErrForeignRecords) {
+		t.Errorf("RunOnce = %v, want ErrForeignRecords and events.ErrBadRecord", err)
+	}
+}
+
+func TestRelay_OtherNumberOfPartitions_Refuses(t *testing.T) {
+	store, topic := published(t, 3)
+	before := topic.calls
+	err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 4}).Run(t.Context())
+	if !errors.Is(err, ErrPartitions) || topic.calls != before {
+		t.Errorf("Run = %v after %d batches, want ErrPartitions and none", err, topic.calls-before)
+	}
+}
+
+func TestRelay_StoreReplacedWhileItRuns_Refuses(t *testing.T) {
+	store, topic := published(t, 3)
+	r := newRelay(t, Config{Store: store, Topic: topic, Partitions: 3, IdleEvery: 2 * time.Millisecond, MarkEvery: time.Millisecond, RetryMin: time.Microsecond})
+	done := make(chan error, 1)
+	go func() { done <- r.Run(t.Context()) }()
+	awaitPublished(t.Context(), t, r, store)
+	store.mu.Lock()
+	store.id = uuid.New() // as a restored backup is given
+	store.mu.Unlock()
+	if err := <-done; !errors.Is(err, ErrForeignRecords) {
+		t.Errorf("Run = %v, want ErrForeignRecords", err)
+	}
+	if err := checkTopic(topic.records(), store.all(), storeIDOf(t, topic), true); err != nil {
+		t.Error(err) // with the old ID in all records
+	}
+}
+
+func storeIDOf(t *testing.T, topic *memoryTopic) uuid.UUID {
+	t.Helper()
+	r, err := parse(topic.records()[0][0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StoreID
+}
+
+func TestRelay_PartitionsEmptied_PublishesWhatTheyLackAndNoMore(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		emptied []int
+	}{{"one", []int{1}}, {"all", []int{0, 1, 2}}} {
+		t.Run(c.name, func(t *testing.T) {
+			store, topic := published(t, 3)
+			for _, p := range c.emptied {
+				topic.partitions[p] = nil
+			}
+			store.append(streams(t, 5)...)
+			if err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 3}).RunOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := checkTopic(topic.records(), store.all(), store.id, true); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestRelay_StoreHasAHole_StopsBeforeIt(t *testing.T) {
+	store, topic := newMemoryStore(), newMemoryTopic(2)
+	store.append(streams(t, 10)...)
+	store.log[6].Position = 8 // after 6: 7 is missing
+	err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 2}).RunOnce(t.Context())
+	if !errors.Is(err, errHole) {
+		t.Fatalf("RunOnce = %v, want errHole", err)
+	}
+	for p, records := range topic.records() {
+		if len(records) > 0 {
+			t.Errorf("partition %d has %d records of a page with a hole", p, len(records))
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package relay
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
+)
+
+// mark is what a watermark says: at time the log ended at or before position, and every event
+// of the partition up to position stands before it.
+type mark struct {
+	position uint64
+	event    uuid.UUID // the ID of the event at position; nil at position 0
+	time     time.Time // zero: no mark
+}
+
+// markSpace is the namespace of the watermarks' IDs.
+var markSpace = uuid.MustParse("c0a5d1f2-0f5b-4a0e-9d53-6f1f4a9b7e35")
+
+// markID derives a watermark's ID from the event that its position names, so that a relay
+// which finds the watermark can tell whether its own store has that very event there. A
+// store that was restored to an earlier past, and has grown since, has another. Never to be
+// changed: the watermarks of every release are read by every later one.
+func markID(m mark, partition int) uuid.UUID {
+	var name [16 + 8 + 8 + 8]byte
+	copy(name[:], m.event[:])
+	binary.BigEndian.PutUint64(name[16:], m.position)
+	binary.BigEndian.PutUint64(name[24:], uint64(partition))
+	binary.BigEndian.PutUint64(name[32:], uint64(m.time.UnixMicro()))
+	return uuid.NewSHA1(markSpace, name[:])
+}
+
+// truncate cuts a watermark's time to what markID and the header both keep. It cuts
+// downwards, so that what the mark says stays true.
+func truncate(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// builder makes the Kafka records of one batch in memory that it uses again for the next.
+type builder struct {
+	storeID   uuid.UUID
+	partition int
+	records   []kafka.Record
+	headers   []kafka.Header
+	bytes     []byte // keys and header values; slices of it stay valid when it grows
+}
+
+func (b *builder) reset() {
+	clear(b.records) // they hold the events' data
+	b.records, b.headers, b.bytes = b.records[:0], b.headers[:0], b.bytes[:0]
+}
+
+func (b *builder) add(r events.Record) {
+	r.StoreID = b.storeID
+	first := len(b.headers)
+	r.Headers(func(name, value string) {
+		b.headers = append(b.headers, kafka.Header{Key: name, Value: b.keep(value)})
+	})
+	record := kafka.Record{
+		Value:   r.Event.Data,
+		Headers: b.headers[first:len(b.headers):len(b.headers)],
+		Time:    r.Event.Time,
+	}
+	if !r.IsWatermark() {
+		record.Key = b.keep(r.Key())
+	}
+	b.records = append(b.records, record)
+}
+
+func (b *builder) mark(m mark, previous uint64) {
+	b.add(events.Record{
+		Event:    events.Event{ID: markID(m, b.partition), Type: events.TypeWatermark, Position: m.position, Time: m.time},
+		Previous: previous,
+	})
+}
+
+func (b *builder) keep(s string) []byte {
+	from := len(b.bytes)
+	b.bytes = append(b.bytes, s...)
+	return b.bytes[from:len(b.bytes):len(b.bytes)]
+}
+
+// parse reads a record of the topic.
+func parse(r kafka.Record) (events.Record, error) {
+	return events.ParseRecord(func(name string) string {
+		value, _ := r.Header(name)
+		return value
+	}, r.Value)
+}
+
+// recordOverhead is what headers and key take at most, nearly.
+const recordOverhead = 768
+
+// weight is about how many bytes an event takes in memory and in a batch.
+func weight(e *events.Event) int { return min(recordOverhead+len(e.Data), pendingBytes) }
+
+// fitting is how many of the events weigh no more than size together; at least one.
+func fitting(all []events.Event, size int) int {
+	for n := range all {
+		size -= weight(&all[n])
+		if size < 0 && n > 0 {
+			return n
+		}
+	}
+	return len(all)
+}

@@ -1,0 +1,225 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
+)
+
+// ErrPartitions says that the topic has another number of partitions than the relay was made
+// for. Retrying does not help: the number decides which partition a stream's events are in,
+// and must never change.
+var ErrPartitions = errors.New("the topic has another number of partitions")
+
+// Store is what the relay needs of an [events.Store].
+type Store interface {
+	After(ctx context.Context, position uint64, limit int) ([]events.Event, error)
+	Wait(ctx context.Context, position uint64) error
+	Head(ctx context.Context) (events.Head, error)
+}
+
+// Topic is where the relay publishes to; [KafkaTopic] makes one.
+type Topic interface {
+	// Partitions is how many the topic has.
+	Partitions(ctx context.Context) (int, error)
+	// Last is the last record of a partition; false when it holds none.
+	Last(ctx context.Context, partition int) (kafka.Record, bool, error)
+	// NewProducer is a producer with an identity that no other has.
+	NewProducer(ctx context.Context) (Producer, error)
+}
+
+// Producer is what the relay needs of a [kafka.Producer], whose comment is its contract.
+type Producer interface {
+	Produce(ctx context.Context, partition int, records []kafka.Record) (int64, error)
+}
+
+// KafkaTopic is a topic of a Kafka cluster.
+func KafkaTopic(cluster *kafka.Cluster, name string) Topic { return clusterTopic{cluster, name} }
+
+type clusterTopic struct {
+	cluster *kafka.Cluster
+	name    string
+}
+
+func (t clusterTopic) Partitions(ctx context.Context) (int, error) {
+	return t.cluster.Partitions(ctx, t.name)
+}
+
+func (t clusterTopic) Last(ctx context.Context, partition int) (kafka.Record, bool, error) {
+	return t.cluster.Last(ctx, t.name, partition)
+}
+
+func (t clusterTopic) NewProducer(ctx context.Context) (Producer, error) {
+	return t.cluster.NewProducer(ctx, t.name)
+}
+
+// Config is what a Relay is made of. Zero durations mean their defaults.
+type Config struct {
+	Store      Store
+	Topic      Topic
+	Partitions int // the topic must have so many
+
+	MarkEvery time.Duration // least time between the watermarks of a partition while events flow; 100 ms
+	IdleEvery time.Duration // time between watermarks while nothing happens; 1 s
+
+	// SurveyTimeout bounds what is done before the first event is published: finding out what
+	// the topic holds, and getting a producer. 10 s.
+	SurveyTimeout time.Duration
+	// RetryMin and RetryMax bound the time between tries while store or broker are away;
+	// 100 ms and 5 s.
+	RetryMin, RetryMax time.Duration
+
+	Logger  *slog.Logger          // slog.Default() when nil
+	Metrics prometheus.Registerer // nil: none are registered
+	Tracer  trace.TracerProvider  // nil: no spans
+}
+
+// Relay publishes a store's events to a topic.
+type Relay struct {
+	config  Config
+	log     *slog.Logger
+	metrics *metrics
+	tracing tracing
+
+	running sync.Mutex // one session at a time
+
+	mu     sync.Mutex
+	status state
+}
+
+// New makes a relay. It does no I/O.
+func New(config Config) (*Relay, error) {
+	if config.Store == nil || config.Topic == nil || config.Partitions < 1 {
+		return nil, errors.New("a relay needs a store, a topic, and how many partitions the topic has")
+	}
+	for _, d := range []struct {
+		value   *time.Duration
+		instead time.Duration
+	}{
+		{&config.MarkEvery, 100 * time.Millisecond},
+		{&config.IdleEvery, time.Second},
+		{&config.SurveyTimeout, 10 * time.Second},
+		{&config.RetryMin, 100 * time.Millisecond},
+		{&config.RetryMax, 5 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.instead
+		}
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	r := &Relay{
+		config:  config,
+		log:     config.Logger.With("component", "relay"),
+		tracing: newTracing(config.Tracer),
+	}
+	r.status = state{State: StateStopped, Since: time.Now()}
+	r.metrics = newMetrics(r)
+	if config.Metrics != nil {
+		if err := config.Metrics.Register(r.metrics); err != nil {
+			return nil, fmt.Errorf("register the relay's metrics: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// Run publishes until ctx ends, and then returns nil. It goes on after every error but those
+// where going on would do harm: [ErrForeignRecords] and [ErrPartitions].
+func (r *Relay) Run(ctx context.Context) error {
+	r.running.Lock()
+	defer r.running.Unlock()
+	pause := r.config.RetryMin
+	for {
+		progress, err := r.session(ctx, false)
+		if ctx.Err() != nil {
+			r.stopped()
+			return nil
+		}
+		if refused(err) {
+			r.refusing(err)
+			return err
+		}
+		if progress {
+			pause = r.config.RetryMin
+		}
+		r.failing(err)
+		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			r.stopped()
+			return nil
+		}
+		pause = min(2*pause, r.config.RetryMax)
+	}
+}
+
+// RunOnce publishes all that the store holds when it is called, and a watermark of it to
+// each partition. It returns the first error; what was published until then is published.
+func (r *Relay) RunOnce(ctx context.Context) error {
+	r.running.Lock()
+	defer r.running.Unlock()
+	_, err := r.session(ctx, true)
+	switch {
+	case err == nil:
+		r.stopped()
+	case refused(err):
+		r.refusing(err)
+	default:
+		r.failing(err)
+	}
+	return err
+}
+
+// session is one session from look to error, and tells whether anything was stored in it.
+func (r *Relay) session(ctx context.Context, once bool) (bool, error) {
+	if err := r.starting(ctx); err != nil {
+		return false, err
+	}
+	s, producer, err := r.open(ctx)
+	if err != nil {
+		return false, err
+	}
+	r.began(s)
+	err = s.run(ctx, producer, once)
+	return r.ended(s), err
+}
+
+// The causes of failures, as the metrics tell them apart.
+const (
+	causeStore     = "store"     // the store did not answer, or not as it promises
+	causeKafka     = "kafka"     // the broker did not take a batch, or tell what it has
+	causeDisturbed = "disturbed" // another writer's records were found
+	causeRefused   = "refused"   // going on would do harm
+)
+
+// failure is an error with its cause.
+type failure struct {
+	cause string
+	error
+}
+
+func (f *failure) Unwrap() error { return f.error }
+
+func failed(cause string, err error) error { return &failure{cause: cause, error: err} }
+
+func causeOf(err error) string {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.cause
+	}
+	return causeKafka
+}
+
+func refused(err error) bool { return err != nil && causeOf(err) == causeRefused }
