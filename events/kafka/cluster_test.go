@@ -2,12 +2,15 @@ package kafka
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,11 +28,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// testBroker is the address of a broker for tests: the embedded one, with its data in a
-// directory of the test. (The same tests can run on Apache Kafka by answering its address.)
+// testBroker is the address of a broker for tests: that of Apache Kafka if the environment
+// names one, else of an embedded broker with its data in a directory of the test. Topics and
+// groups have names of their own in each test, so that they can share a broker.
 func testBroker(t testing.TB) string {
 	t.Helper()
+	if address := os.Getenv("TENANTRY_TEST_KAFKA"); address != "" {
+		return address
+	}
 	return openBroker(t, t.TempDir()).Addr()
+}
+
+// named makes a name of a topic or a group the test's own.
+func named(t testing.TB, name string) string {
+	return fmt.Sprintf("%s-%x-%s", name, sha256.Sum256([]byte(t.Name())), rand.Text()[:8])
 }
 
 func openBroker(t testing.TB, dir string) *broker.Broker {
@@ -119,7 +131,7 @@ func testContext(t testing.TB) context.Context {
 func makeTopic(t testing.TB, c *Cluster, topic Topic) string {
 	t.Helper()
 	if topic.Name == "" {
-		topic.Name = "events"
+		topic.Name = named(t, "events")
 	}
 	topic.Partitions = max(topic.Partitions, 1)
 	if err := c.EnsureTopic(testContext(t), topic); err != nil {

@@ -33,6 +33,7 @@ func TestPubSub(t *testing.T) {
 		},
 		func(t *testing.T) (message.Publisher, message.Subscriber) {
 			// One group per test: its subscribers go on where an earlier one stopped.
+			// (The suite puts a random part into the test's name.)
 			return inGroup(t, fmt.Sprintf("group-%x", sha256.Sum256([]byte(t.Name()))))
 		},
 		inGroup,

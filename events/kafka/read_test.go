@@ -240,7 +240,7 @@ func TestSearch_NothingThere_AnswersTheEnd(t *testing.T) {
 
 func TestEnsureTopic_MakesItOnceWithItsSettings(t *testing.T) {
 	c := testCluster(t, testBroker(t))
-	topic := Topic{Name: "tenantry.events.v1", Partitions: 12, Retention: time.Hour, RetentionBytes: 1 << 20, MinInSync: 1, SegmentBytes: 1 << 20}
+	topic := Topic{Name: named(t, "tenantry.events.v1"), Partitions: 12, Retention: time.Hour, RetentionBytes: 1 << 20, MinInSync: 1, SegmentBytes: 1 << 20}
 	for range 2 {
 		if err := c.EnsureTopic(testContext(t), topic); err != nil {
 			t.Fatal(err)
@@ -257,22 +257,24 @@ func TestEnsureTopic_MakesItOnceWithItsSettings(t *testing.T) {
 			t.Errorf("setting %s is %q, %v, want %q", name, got, err, want)
 		}
 	}
-	if err := c.EnsureTopic(testContext(t), Topic{Name: "kept", Partitions: 1, Retention: -1, RetentionBytes: -1}); err != nil {
+	kept := named(t, "kept")
+	if err := c.EnsureTopic(testContext(t), Topic{Name: kept, Partitions: 1, Retention: -1, RetentionBytes: -1}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.topicSetting(testContext(t), "kept", "retention.ms"); err != nil || got != "-1" {
+	if got, err := c.topicSetting(testContext(t), kept, "retention.ms"); err != nil || got != "-1" {
 		t.Errorf("for ever is retention.ms %q, %v, want -1", got, err)
 	}
 }
 
 func TestEnsureTopic_WhatDoesNotFit_IsRefusedSayingWhatToDo(t *testing.T) {
 	c := testCluster(t, testBroker(t))
-	makeTopic(t, c, Topic{Name: "twelve", Partitions: 12})
+	twelve, compacted, both := named(t, "twelve"), named(t, "compacted"), named(t, "both")
+	makeTopic(t, c, Topic{Name: twelve, Partitions: 12})
 	s, err := c.session()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, policy := range map[string]string{"compacted": "compact", "both": "compact,delete"} {
+	for name, policy := range map[string]string{compacted: "compact", both: "compact,delete"} {
 		answer, err := s.client.CreateTopics(testContext(t), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
 			Topic: name, NumPartitions: 12, ReplicationFactor: 1,
 			ConfigEntries: []kafka.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: policy}},
@@ -285,9 +287,9 @@ func TestEnsureTopic_WhatDoesNotFit_IsRefusedSayingWhatToDo(t *testing.T) {
 		topic Topic
 		want  []string
 	}{
-		{Topic{Name: "twelve", Partitions: 6}, []string{"has 12 partitions, not 6", "--kafka-partitions 12"}},
-		{Topic{Name: "compacted", Partitions: 12}, []string{"compacted", "cleanup.policy=delete"}},
-		{Topic{Name: "both", Partitions: 12}, []string{"compacted", "cleanup.policy=delete"}},
+		{Topic{Name: twelve, Partitions: 6}, []string{"has 12 partitions, not 6", "--kafka-partitions 12"}},
+		{Topic{Name: compacted, Partitions: 12}, []string{"compacted", "cleanup.policy=delete"}},
+		{Topic{Name: both, Partitions: 12}, []string{"compacted", "cleanup.policy=delete"}},
 		{Topic{Name: "none"}, []string{"at least one partition"}},
 		{Topic{Partitions: 1}, []string{"needs a name"}},
 	} {
@@ -302,10 +304,11 @@ func TestEnsureTopic_WhatDoesNotFit_IsRefusedSayingWhatToDo(t *testing.T) {
 
 func TestEnsureTopic_ManyAtOnce_AllSucceed(t *testing.T) {
 	address := testBroker(t)
+	same := named(t, "same")
 	results := make(chan error, 8)
 	for range cap(results) {
 		c := testCluster(t, address)
-		go func() { results <- c.EnsureTopic(context.Background(), Topic{Name: "same", Partitions: 3}) }()
+		go func() { results <- c.EnsureTopic(context.Background(), Topic{Name: same, Partitions: 3}) }()
 	}
 	for range cap(results) {
 		if err := <-results; err != nil {

@@ -104,8 +104,8 @@ func TestSubscriber_DeliversWhatTheRecordHolds(t *testing.T) {
 	}
 	msg.Ack()
 	msg = receive(t, messages)
-	if msg.UUID != "events-2-1" {
-		t.Errorf("a record without an ID is message %q, want events-2-1", msg.UUID)
+	if want := topic + "-2-1"; msg.UUID != want {
+		t.Errorf("a record without an ID is message %q, want %q", msg.UUID, want)
 	}
 	if _, ok := OffsetFromContext(context.Background()); ok {
 		t.Error("a context of nobody's message has an offset")
@@ -376,7 +376,10 @@ func TestSubscriber_LeadersMove_DeliversAllInOrder(t *testing.T) {
 func TestSubscriber_TopicComesLater_IsWaitedFor(t *testing.T) {
 	c := testCluster(t, testBroker(t))
 	for _, group := range []string{"", "early"} {
-		topic := "later" + group
+		topic := named(t, "later")
+		if group != "" {
+			group = named(t, group)
+		}
 		messages := subscribe(t, makeSubscriber(t, c, SubscriberConfig{ConsumerGroup: group}), topic)
 		makeTopic(t, c, Topic{Name: topic})
 		produce(t, makeProducer(t, c, topic), 0, "1")
@@ -437,7 +440,7 @@ func TestGroup_CommitsUpToTheLowestMessageNotAcknowledged(t *testing.T) {
 	c := testCluster(t, testBroker(t))
 	topic := makeTopic(t, c, Topic{})
 	produce(t, makeProducer(t, c, topic), 0, numbers(0, 10)...)
-	config := SubscriberConfig{ConsumerGroup: "g", InFlight: 6}
+	config := SubscriberConfig{ConsumerGroup: named(t, "g"), InFlight: 6}
 
 	s := makeSubscriber(t, c, config)
 	messages := subscribe(t, s, topic)
@@ -458,7 +461,7 @@ func TestGroup_MembersShareThePartitions_AndTakeOverWhatOneLeaves(t *testing.T) 
 	c := testCluster(t, testBroker(t))
 	topic := makeTopic(t, c, Topic{Partitions: 4})
 	p := makeProducer(t, c, topic)
-	config := SubscriberConfig{ConsumerGroup: "g"}
+	config := SubscriberConfig{ConsumerGroup: named(t, "g")}
 	one, two := makeSubscriber(t, c, config), makeSubscriber(t, c, config)
 	fromOne, fromTwo := subscribe(t, one, topic), subscribe(t, two, topic)
 
