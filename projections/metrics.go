@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are one node's. All carry the region as a label, since `tenantry dev` has two
-// regions in one process.
+// metrics are one node's. Who has several in one process gives each a registerer with its
+// region as a label.
 type metrics struct {
 	events      *prometheus.CounterVec // by outcome
 	gaps        prometheus.Counter
@@ -19,8 +19,7 @@ type metrics struct {
 	foldedByOut [quarantined + 1]prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, region string, node *Projector) *metrics {
-	reg = prometheus.WrapRegistererWith(prometheus.Labels{"region": region}, reg)
+func newMetrics(reg prometheus.Registerer, node *Projector) *metrics {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tenantry_projection_events_total",

@@ -90,7 +90,7 @@ func New(cfg Config) *Projector {
 	if cfg.TracerProvider != nil {
 		p.tracer = cfg.TracerProvider.Tracer("github.com/tenantry/tenantry/projections")
 	}
-	p.metrics = newMetrics(cfg.Registerer, cfg.Region, p)
+	p.metrics = newMetrics(cfg.Registerer, p)
 	return p
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/projections/readmodel"
@@ -43,7 +44,9 @@ func (p *Projector) rebuild(ctx context.Context) error {
 func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 	var head events.Head
 	var partitions int
+	var asked time.Time // at which the log ended at head, or before it
 	err := p.patiently(ctx, "read the source of truth and the topic for a new read model", func() (err error) {
+		asked = p.cfg.Clock()
 		if head, err = p.cfg.Source.Head(ctx); err != nil {
 			return err
 		}
@@ -76,7 +79,11 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 		}
 	}
 	if err := m.Update(func(tx *readmodel.Tx) error {
-		tx.Progress().Complete = true
+		progress := tx.Progress()
+		progress.Complete = true
+		for i := range progress.Partitions {
+			progress.Partitions[i].Watermark = asked
+		}
 		return nil
 	}); err != nil {
 		return err

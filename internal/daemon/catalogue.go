@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tenantry/tenantry/commands"
+	"github.com/tenantry/tenantry/commands/adminapi"
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/events/relay"
+)
+
+// keyAge is how long an idempotency key is kept at least: a client's retries are over by then.
+const (
+	keyAge   = 48 * time.Hour
+	keySweep = time.Hour
+)
+
+// Telemetry is what each part reports to.
+type Telemetry struct {
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+	Tracer   trace.TracerProvider // nil: no tracing
+}
+
+// CatalogueConfig says what a write side is made of.
+type CatalogueConfig struct {
+	Listener    net.Listener
+	Store       events.Store
+	Cluster     *kafka.Cluster
+	Topic       string
+	Partitions  int
+	HomeRegions []string
+	Telemetry
+}
+
+// Catalogue is the write side: the admin API on a store, and the relay that publishes it.
+type Catalogue struct {
+	server *server
+	relay  *relay.Relay
+	stop   context.CancelFunc
+	tasks  sync.WaitGroup
+}
+
+// OpenCatalogue starts the write side. The store and the cluster stay the caller's.
+func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
+	r, err := relay.New(relay.Config{
+		Store: cfg.Store, Topic: relay.KafkaTopic(cfg.Cluster, cfg.Topic), Partitions: cfg.Partitions,
+		Logger: cfg.Log, Metrics: cfg.Registry, Tracer: cfg.Tracer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	api, err := adminapi.New(adminapi.Config{
+		Commands: commands.NewHandler(cfg.Store, commands.Config{
+			HomeRegions: cfg.HomeRegions, Log: cfg.Log, Registerer: cfg.Registry,
+		}),
+		Store: cfg.Store, Partitions: cfg.Partitions,
+		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c := &Catalogue{relay: r, stop: stop, server: serve(cfg.Listener, api, cfg.Log)}
+	c.tasks.Go(func() {
+		if err := r.Run(ctx); err != nil && ctx.Err() == nil {
+			// The store is the truth and goes on taking commands; regions fall behind, and say so.
+			cfg.Log.Error("the relay has stopped: regions get no more events", "err", err)
+		}
+	})
+	c.tasks.Go(func() { dropKeys(ctx, cfg.Store, cfg.Log) })
+	return c, nil
+}
+
+// dropKeys forgets old idempotency keys, now and then.
+func dropKeys(ctx context.Context, store events.Store, log *slog.Logger) {
+	tick := time.NewTicker(keySweep)
+	defer tick.Stop()
+	for {
+		n, err := store.DropKeys(ctx, time.Now().Add(-keyAge))
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			log.Warn("cannot forget old idempotency keys now", "err", err)
+		case n > 0:
+			log.Debug("forgot old idempotency keys", "keys", n)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// URL is where the admin API answers.
+func (c *Catalogue) URL() string { return c.server.url }
+
+// Relay is the catalogue's own.
+func (c *Catalogue) Relay() *relay.Relay { return c.relay }
+
+// Close stops taking commands, then publishing.
+func (c *Catalogue) Close() error {
+	err := c.server.close()
+	c.stop()
+	c.tasks.Wait()
+	if err != nil {
+		return errors.Join(fmt.Errorf("stop the admin API: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/projections"
+	"github.com/tenantry/tenantry/projections/readmodel"
+	"github.com/tenantry/tenantry/queryapi"
+)
+
+// RegionConfig says what a node of a region is made of.
+type RegionConfig struct {
+	Name     string
+	Dir      string // the region's own, with its generations
+	Listener net.Listener
+	Cluster  *kafka.Cluster
+	Topic    string
+	Source   projections.Source
+	Telemetry
+}
+
+// Region is one node of a region: it follows the topic and answers look-ups.
+type Region struct {
+	name      string
+	server    *server
+	projector *projections.Projector
+	stop      context.CancelFunc
+	ended     chan struct{}
+	err       error // of the projector; read after ended
+}
+
+// OpenRegion starts a node. The cluster and the source stay the caller's. It answers at once,
+// and is ready once its copy is.
+func OpenRegion(cfg RegionConfig) *Region {
+	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"region": cfg.Name}, cfg.Registry)
+	p := projections.New(projections.Config{
+		Region: cfg.Name, Dir: readmodel.Dir(cfg.Dir), Cluster: cfg.Cluster, Topic: cfg.Topic, Source: cfg.Source,
+		Logger: cfg.Log, Registerer: registerer, TracerProvider: cfg.Tracer,
+	})
+	api := queryapi.New(queryapi.Config{
+		Reader: p.Live(), Region: cfg.Name, Node: nodeName(), Ready: p.Ready, Generation: p.Generation,
+		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Region{name: cfg.Name, projector: p, stop: stop, ended: make(chan struct{}), server: serve(cfg.Listener, api, cfg.Log)}
+	go func() {
+		defer close(r.ended)
+		if err := p.Run(ctx); err != nil {
+			r.err = fmt.Errorf("region %s: %w", cfg.Name, err)
+		}
+	}()
+	return r
+}
+
+// nodeName tells the nodes of a region apart.
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// URL is where the query API answers.
+func (r *Region) URL() string { return r.server.url }
+
+// Name is the region's.
+func (r *Region) Name() string { return r.name }
+
+// Projector is the node's own.
+func (r *Region) Projector() *projections.Projector { return r.projector }
+
+// Ended is closed when the node has stopped keeping its copy up to date, by Close or because
+// it cannot go on; Err then says why.
+func (r *Region) Ended() <-chan struct{} { return r.ended }
+
+// Err is why the node ended; nil after Close.
+func (r *Region) Err() error {
+	<-r.ended
+	return r.err
+}
+
+// Close stops answering, then following.
+func (r *Region) Close() error {
+	err := r.server.close()
+	r.stop()
+	<-r.ended
+	if err != nil {
+		return fmt.Errorf("stop the query API of %s: %w", r.name, err)
+	}
+	return nil
+}
