@@ -167,7 +167,7 @@ func (run *importing) look(ctx context.Context, id events.StreamID) (state, erro
 		return s, nil
 	}
 	s, err := run.h.load(ctx, id)
-	if err == nil {
+	if err == nil && s.version() > 0 { // one that is missing may come to be meanwhile
 		run.known[id] = s
 	}
 	return s, err

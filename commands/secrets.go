@@ -64,7 +64,7 @@ var (
 
 	// assignment is password=…, as libpq's and ADO's connection strings, .env files and query
 	// strings have it; the second kind of name is too common to be one without more evidence.
-	assignment = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(?:[a-z0-9]+[_.-])*(?:(password|passwd|passphrase|pwd|client[_-]?secret|secret[_-]?(?:access[_-]?)?key|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|shared[_-]?access[_-]?key|access[_-]?token|auth[_-]?token|refresh[_-]?token)|secret|token|signature|sig)\s*=\s*("[^"]*"|'[^']*'|[^\s;&,]*)`)
+	assignment = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(?:[a-z0-9]+[_.-])*(?:(password|passwd|passphrase|pwd|client[_-]?secret|secret[_-]?(?:access[_-]?)?key|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|shared[_-]?access[_-]?key|access[_-]?token|auth[_-]?token|refresh[_-]?token)|secret|token|signature|sig)\s*=\s*("[^"]*"|'[^']*'|\{\{.*?\}\}|\$\{[^}]*\}|[^\s;&,]*)`)
 	// quoted is the same in a JSON or Python text; line is a line of a YAML one.
 	quoted = regexp.MustCompile(`(?i)["'](?:[a-z0-9]+[_.-])*(?:password|passwd|passphrase|client[_-]?secret|secret[_-]?key|api[_-]?key|private[_-]?key|access[_-]?token)["']\s*:\s*["']([^"']+)["']`)
 	line   = regexp.MustCompile(`(?im)^[ \t]*(?:[a-z0-9]+[_.-])*(?:password|passwd|passphrase|client[_-]?secret|api[_-]?key):[ \t]+(\S+)[ \t]*$`)

@@ -3,6 +3,7 @@ package commands
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) e
 			return nil
 		}
 		if err != nil {
-			return err // v was checked before: not JSON any more is our fault
+			return fmt.Errorf("is not JSON that everyone reads alike: %w", err) // a name given twice, say
 		}
 		switch token.Kind() {
 		case '{', '[':

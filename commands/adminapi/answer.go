@@ -1,14 +1,18 @@
 package adminapi
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/commands"
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/problem"
+	"github.com/tenantry/tenantry/internal/strictjson"
 )
 
 // build makes the command that a request asks for. It is a pure function of the request, but for
@@ -59,7 +63,7 @@ func (a *api) command(b build, takesBody bool) echo.HandlerFunc {
 func (a *api) do(q *request, b build, success int) error {
 	command, err := b(q)
 	if err != nil {
-		return err
+		return alsoChecked(command, err)
 	}
 	ctx := q.c.Request().Context()
 	done, err := a.commands.Do(ctx, commands.Request{
@@ -82,6 +86,38 @@ func (a *api) do(q *request, b build, success int) error {
 		header.Set("Location", locationOf(done.Stream))
 	}
 	return writeJSON(q.c, success, answerOf(done, false))
+}
+
+// alsoChecked adds to the faults of a body those that the command finds in the rest of it, so that
+// a person who mends the one does not meet the other next.
+func alsoChecked(command commands.Command, err error) error {
+	fields, ok := errors.AsType[*strictjson.FieldsError](err)
+	if !ok || command == nil {
+		return err
+	}
+	refusal, ok := errors.AsType[*commands.Refusal](commands.Check(command))
+	if !ok {
+		return err
+	}
+	// What could not be read is missing from the command, and what depends on it would be
+	// reported for that alone.
+	faulty := make(map[string]bool)
+	for _, f := range fields.Fields {
+		faulty[topOf(f.Pointer)] = true
+	}
+	faulty["primary_hostname"] = faulty["primary_hostname"] || faulty["hostnames"]
+	for _, f := range refusal.Fields {
+		if !faulty[topOf(f.Pointer)] {
+			fields.Fields = append(fields.Fields, problem.Field{Pointer: f.Pointer, Detail: f.Detail})
+		}
+	}
+	return fields
+}
+
+// topOf is the member of the body that a pointer leads into.
+func topOf(pointer string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(pointer, "/"), "/")
+	return name
 }
 
 func answerOf(done commands.Answer, dryRun bool) answer {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tenantry/tenantry/commands"
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/schemas"
 )
 
 // Commands carries out commands and reads what they made; *commands.Handler does.
@@ -32,7 +33,7 @@ type Config struct {
 	Store      events.Store // for lists, histories and the log
 	Partitions int          // of the topic; Tenantry-Token names one
 
-	Log            *slog.Logger          // nil: nowhere
+	Logger         *slog.Logger          // nil: nowhere
 	Gatherer       prometheus.Gatherer   // what /metrics shows; nil: nothing
 	Registerer     prometheus.Registerer // nil: requests are counted and not exposed
 	TracerProvider trace.TracerProvider  // nil: no spans; a client's traceparent is passed on as it is
@@ -62,7 +63,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	a := &api{
 		commands: cfg.Commands, store: cfg.Store, partitions: cfg.Partitions,
-		log: cfg.Log, checks: cfg.Checks, clock: cfg.Clock, patience: cfg.Patience,
+		log: cfg.Logger, checks: cfg.Checks, clock: cfg.Clock, patience: cfg.Patience,
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -92,6 +93,10 @@ func New(cfg Config) (http.Handler, error) {
 	e.Pre(identify, a.observe, catch)
 	e.Use(nameSpan)
 	a.routes(e)
+	docs := echo.WrapHandler(schemas.Docs("Tenantry admin API", schemas.AdminOpenAPI))
+	get(e, "/openapi.yaml", docs)
+	get(e, "/docs", docs)
+	get(e, "/docs/:asset", docs)
 	get(e, "/livez", a.livez)
 	get(e, "/readyz", a.readyz)
 	get(e, "/metrics", echo.WrapHandler(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{})))

@@ -128,6 +128,9 @@ func parseLine(text []byte) (id string, command commands.Command, err error) {
 	default:
 		command, err = tenantFrom(o)
 	}
+	if err != nil {
+		err = alsoChecked(command, err)
+	}
 	return id, command, err
 }
 

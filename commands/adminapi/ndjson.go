@@ -29,7 +29,6 @@ func (a *api) newLineWriter(c echo.Context) *lineWriter {
 	header := c.Response().Header()
 	header.Set("Content-Type", ndjson)
 	header.Set("Cache-Control", "no-store")
-	header.Set("X-Accel-Buffering", "no") // nginx would hold lines back
 	l := &lineWriter{response: c.Response(), control: http.NewResponseController(c.Response()), patience: a.patience}
 	l.buffer = bufio.NewWriterSize(sending{l}, 64<<10)
 	return l

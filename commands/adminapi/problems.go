@@ -26,31 +26,31 @@ type kind struct {
 // refusals is the one table from a command's refusal to HTTP. A refused command was understood:
 // 404 and 409 speak of the state, 412 of If-Match, 422 of what the request says.
 var refusals = map[commands.Code]kind{
-	commands.Invalid:             {http.StatusUnprocessableEntity, "invalid-fields", "Some fields are not what they should be"},
+	commands.Invalid:             {http.StatusUnprocessableEntity, "invalid", "Some fields are not what they should be"},
 	commands.NotFound:            {http.StatusNotFound, "not-found", "There is no such thing"},
-	commands.Exists:              {http.StatusConflict, "already-exists", "It exists already"},
+	commands.Exists:              {http.StatusConflict, "exists", "It exists already"},
 	commands.HostnameTaken:       {http.StatusConflict, "hostname-taken", "A hostname belongs to another tenant"},
 	commands.WrongState:          {http.StatusConflict, "wrong-state", "The status does not allow it"},
 	commands.StillReferenced:     {http.StatusConflict, "still-referenced", "Tenants still depend on it"},
-	commands.Full:                {http.StatusUnprocessableEntity, "database-full", "The database takes no more tenants"},
+	commands.Full:                {http.StatusUnprocessableEntity, "full", "The database takes no more tenants"},
 	commands.UnknownDatabase:     {http.StatusUnprocessableEntity, "unknown-database", "There is no such database"},
 	commands.UnavailableDatabase: {http.StatusUnprocessableEntity, "unavailable-database", "The database takes no new tenant"},
 	commands.UnknownGroup:        {http.StatusUnprocessableEntity, "unknown-group", "There is no such group"},
 	commands.RetiredGroup:        {http.StatusUnprocessableEntity, "retired-group", "The group is retired"},
 	commands.UnknownRegion:       {http.StatusUnprocessableEntity, "unknown-region", "There is no such region"},
 	commands.VersionMismatch:     {http.StatusPreconditionFailed, "version-mismatch", "The stream has moved on"},
-	commands.KeyReused:           {http.StatusUnprocessableEntity, "idempotency-key-reused", "The idempotency key belongs to another command"},
+	commands.KeyReused:           {http.StatusUnprocessableEntity, "key-reused", "The idempotency key belongs to another command"},
 }
 
 // The problems that are not a command's refusal.
 var (
-	kindParameter   = kind{http.StatusBadRequest, "invalid-parameter", "A parameter or header is not what it should be"}
-	kindMalformed   = kind{http.StatusBadRequest, "malformed-body", "The body is not one JSON document"}
+	kindBadRequest  = kind{http.StatusBadRequest, "bad-request", "A parameter or header is not what it should be"}
+	kindInvalidJSON = kind{http.StatusBadRequest, "invalid-json", "The body is not one JSON document"}
 	kindNoRoute     = kind{http.StatusNotFound, "no-such-route", "There is nothing at this path"}
 	kindMethod      = kind{http.StatusMethodNotAllowed, "method-not-allowed", "The path does not take this method"}
 	kindAccept      = kind{http.StatusNotAcceptable, "not-acceptable", "There is no answer in the format asked for"}
 	kindTimeout     = kind{http.StatusRequestTimeout, "request-timeout", "The request did not arrive in time"}
-	kindTooLarge    = kind{http.StatusRequestEntityTooLarge, "body-too-large", "The body is too large"}
+	kindTooLarge    = kind{http.StatusRequestEntityTooLarge, "too-large", "The body is too large"}
 	kindUnsupported = kind{http.StatusUnsupportedMediaType, "unsupported-media-type", "The body has the wrong media type"}
 	kindInternal    = kind{http.StatusInternalServerError, "internal", "Something went wrong in the catalogue"}
 	kindUnavailable = kind{http.StatusServiceUnavailable, "unavailable", "The catalogue cannot serve now"}
@@ -63,7 +63,7 @@ func (k kind) problem(format string, args ...any) *problem.Problem {
 }
 
 // badRequest is a parameter, a header or a path that cannot be read.
-func badRequest(format string, args ...any) error { return kindParameter.problem(format, args...) }
+func badRequest(format string, args ...any) error { return kindBadRequest.problem(format, args...) }
 
 func errUnsupported(detail string) error { return kindUnsupported.problem("%s", detail) }
 
@@ -95,7 +95,7 @@ func problemOf(err error) *problem.Problem {
 	case errors.As(err, &refusal):
 		return refused(refusal)
 	case errors.As(err, &syntax):
-		p := kindMalformed.problem("%s", syntax.Detail)
+		p := kindInvalidJSON.problem("%s", syntax.Detail)
 		p.Errors = []problem.Field{{Pointer: syntax.Pointer, Detail: syntax.Detail}}
 		return p
 	case errors.As(err, &fields):
@@ -150,7 +150,7 @@ func routing(err *echo.HTTPError) *problem.Problem {
 		return kindTimeout.problem("send the whole request without a pause")
 	}
 	if err.Code >= 400 && err.Code < 500 {
-		return kindParameter.problem("correct the request and send it again")
+		return kindBadRequest.problem("correct the request and send it again")
 	}
 	return kindInternal.problem("send the request again, or read what is there first")
 }
@@ -161,7 +161,7 @@ func bodyError(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return kindTimeout.problem("the body did not arrive in time: send it without a pause")
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return kindMalformed.problem("the body ended before its announced length: send all of it")
+		return kindInvalidJSON.problem("the body ended before its announced length: send all of it")
 	}
-	return kindMalformed.problem("the body could not be read to its end: send the request again")
+	return kindInvalidJSON.problem("the body could not be read to its end: send the request again")
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -24,6 +25,9 @@ import (
 
 // maxBody is the most octets that a request's body, or one line of an import, may have.
 const maxBody = 1 << 20
+
+// maxNote is the most characters of an actor or a reason.
+const maxNote = 500
 
 // The headers of this API.
 const (
@@ -112,6 +116,10 @@ func textHeader(c echo.Context, name string) (string, error) {
 		return "", badRequest("the header %s is given %d times: give it once", name, len(values))
 	case !utf8.ValidString(values[0]):
 		return "", badRequest("the header %s is not UTF-8: send it as UTF-8", name)
+	case utf8.RuneCountInString(values[0]) > maxNote:
+		return "", badRequest("the header %s has more than %d characters: make it shorter", name, maxNote)
+	case strings.ContainsFunc(values[0], unicode.IsControl):
+		return "", badRequest("the header %s has a control character in it: take it out", name)
 	}
 	return values[0], nil
 }
