@@ -1,0 +1,80 @@
+package queryapi
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// status is GET /v1/status: what the node knows of itself, ready or not.
+type status struct {
+	Region      string                 `json:"region"`
+	Node        string                 `json:"node"`
+	Ready       bool                   `json:"ready"`
+	NotReady    string                 `json:"not_ready,omitzero"` // why
+	Generation  string                 `json:"generation"`
+	StoreID     string                 `json:"store_id"`
+	Position    uint64                 `json:"position"`
+	StalenessMS int64                  `json:"staleness_ms"`
+	Partitions  []partition            `json:"partitions"`
+	Quarantined []readmodel.Quarantine `json:"quarantined"`
+}
+
+type partition struct {
+	Partition int       `json:"partition"`
+	Offset    int64     `json:"offset"`
+	Position  uint64    `json:"position"`
+	Watermark time.Time `json:"watermark,omitzero"`
+}
+
+func (a *api) status(c echo.Context) error {
+	now := a.clock()
+	p := a.reader.Progress()
+	s := status{
+		Region: a.region[0], Node: a.node, Ready: true, Generation: a.generation(),
+		Position: p.Position(), StalenessMS: p.Staleness(now).Milliseconds(),
+		Partitions: make([]partition, len(p.Partitions)),
+	}
+	if err := a.ready(); err != nil {
+		s.Ready, s.NotReady = false, err.Error()
+	}
+	if p.StoreID != uuid.Nil {
+		s.StoreID = p.StoreID.String()
+	}
+	for i, part := range p.Partitions {
+		s.Partitions[i] = partition{Partition: i, Offset: part.Offset, Position: part.Position, Watermark: part.Watermark}
+	}
+	var err error
+	if s.Quarantined, err = a.reader.Quarantined(c.Request().Context()); err != nil && !unserved(err) {
+		return err
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return sendJSON(c, append(b, '\n'))
+}
+
+// sendJSON answers 200 with what was made for this request, or 304. A batch is a read by POST,
+// for the length of its question, so that it gets the 304 of a GET and not a 412.
+func sendJSON(c echo.Context, body []byte) error {
+	r, w := c.Request(), c.Response()
+	h := w.Header()
+	etag := `"` + strconv.FormatUint(xxhash.Sum64(body), 16) + `"`
+	h[headerETag] = []string{etag}
+	if matches(r.Header["If-None-Match"], etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h["Content-Type"] = valueJSON
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	_, _ = w.Write(body) // an error is the client's going away, which is none of ours
+	return nil
+}
