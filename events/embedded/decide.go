@@ -229,16 +229,15 @@ func (p *plan) append(b *events.Batch) error {
 		return err
 	}
 	p.outcome = events.Outcome{Stream: b.Stream}
-	position := p.group.head
+	position, previous := p.group.head, now.position
 	for _, run := range runs(b.Events) {
+		value := encodeRun(run, previous)
 		position += uint64(len(run))
-		value := encodeRun(run)
+		previous = position
 		if len(value) >= maxValue {
 			return fmt.Errorf("%w: append to %s: an event with %d octets, at most %d are stored", ErrTooLarge, b.Stream, len(value), maxValue)
 		}
-		last := run[len(run)-1].Version
 		p.writes[string(keyRun(position))] = value
-		p.writes[string(keyStream(b.Stream, last))] = keyRun(position)[1:]
 	}
 	for i := range b.Events {
 		p.outcome.Events = append(p.outcome.Events, events.Appended{

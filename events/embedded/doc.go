@@ -33,26 +33,27 @@
 // are 8 octets, big endian, so that keys sort as their numbers do; ∅ is a zero octet, which no
 // ID, kind or hostname contains.
 //
-//	key                               value
-//	m id                              the store's ID, 16 octets
-//	m head                            position of the last event
-//	e POSITION                        a run: events of one batch, one after the other
-//	s KIND ∅ STREAM ∅ VERSION         POSITION of the run that ends at this version
-//	v STREAM                          version, position, number of referrers
-//	h HOSTNAME                        the stream that holds it
-//	r STREAM ∅ REFERRER               (empty)
-//	k IDEMPOTENCY-KEY                 fingerprint, time of first use, what to answer
-//	t TIME IDEMPOTENCY-KEY            (empty): the keys in the order of their age
+//	key                            value
+//	m id                           the store's ID, 16 octets
+//	m head                         position of the last event
+//	e POSITION                     a run: events of one batch, one after the other
+//	v KIND ∅ STREAM                version, position, number of referrers
+//	h HOSTNAME                     the stream that holds it
+//	r STREAM ∅ REFERRER            (empty)
+//	k IDEMPOTENCY-KEY              fingerprint, time of first use, what to answer
+//	t TIME IDEMPOTENCY-KEY         (empty): the keys in the order of their age
 //
-//	    v ten_acme ──▶ version 9, position 4711
-//	    s tenant∅ten_acme∅7 ──▶ 312 ─────┐
-//	    s tenant∅ten_acme∅9 ──▶ 4711 ──┐ │
-//	                                   │ ▼
-//	    e 312  ─────────────────────── │ ▶ [time, actor … │ 306 TenantRegistered … 312 ConfigSet]
-//	    e 4711 ────────────────────────▼─▶ [time, actor … │ 4710 HostnameDetached, 4711 HostnameAttached]
+//	v tenant∅ten_acme ─▶ version 9, position 4711
+//	                                          │
+//	e 4711 ◀──────────────────────────────────┘
+//	    [previous 312 │ version 8 … │ 4710 HostnameDetached, 4711 HostnameAttached]
+//	              │
+//	e 312 ◀───────┘
+//	    [previous 0 │ version 1 … │ 306 TenantRegistered … 312 ConfigSet]
 //
-// A run holds the events of one batch, with what they have in common once. It stands under the position
-// of its last event, so that a seek to position+1 finds the run that holds it, and has at
-// most 64 KiB unless it is one event. So an event is stored once, a batch costs two keys
-// however many events it has, and loading a stream reads one key a batch.
+// A run holds the events of one batch, and once what they have in common. It stands under the
+// position of its last event, so that a seek to position+1 finds the run that position+1 is
+// in, and has at most 64 KiB unless it is one event. Each run says where the stream's run
+// before it ends: a stream is loaded from its end, as far back as it must be. So an event is
+// stored once, a batch costs two keys however many events it has, and nothing has to be searched.
 package embedded

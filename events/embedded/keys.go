@@ -15,7 +15,6 @@ import (
 const (
 	prefixMeta     = 'm'
 	prefixRun      = 'e'
-	prefixStream   = 's'
 	prefixState    = 'v'
 	prefixHostname = 'h'
 	prefixReferrer = 'r'
@@ -33,23 +32,14 @@ func keyRun(last uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixRun}, last)
 }
 
-// keysOfKind is the prefix of the index of all streams of a kind.
+// keysOfKind is the prefix of the states of all streams of a kind. Behind it are their IDs,
+// so they are in the order of these.
 func keysOfKind(k events.Kind) []byte {
-	return append(append([]byte{prefixStream}, k...), 0)
-}
-
-// keysOfStream is the prefix of one stream's index. The octet behind the ID is lower than any
-// in an ID, so streams are in the order of their IDs.
-func keysOfStream(id events.StreamID) []byte {
-	return append(append(keysOfKind(id.Kind()), id.String()...), 0)
-}
-
-func keyStream(id events.StreamID, last uint64) []byte {
-	return binary.BigEndian.AppendUint64(keysOfStream(id), last)
+	return append(append([]byte{prefixState}, k...), 0)
 }
 
 func keyState(id events.StreamID) []byte {
-	return append([]byte{prefixState}, id.String()...)
+	return append(keysOfKind(id.Kind()), id.String()...)
 }
 
 func keyHostname(h events.Hostname) []byte {

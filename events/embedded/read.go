@@ -1,9 +1,9 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -17,55 +17,51 @@ func (s *Store) Load(ctx context.Context, id events.StreamID, after uint64) ([]e
 		return nil, err
 	}
 	defer v.done()
-	out, err := load(v.Txn, id, after)
+	now, err := readState(v.Txn, id)
+	var out []events.Event
+	if err == nil {
+		out, err = load(v.Txn, id, now.version, now.position, after)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", id, err)
 	}
 	return out, nil
 }
 
-func load(txn *badger.Txn, id events.StreamID, after uint64) ([]events.Event, error) {
-	now, err := readState(txn, id)
-	if err != nil || now.version <= after {
-		return nil, err
+// load is the stream's events after a version up to another, which stands at position. Each
+// run says where the one before it ends, so it reads from the end as far back as it must.
+func load(txn *badger.Txn, id events.StreamID, version, position, after uint64) ([]events.Event, error) {
+	if version <= after {
+		return nil, nil
 	}
-	prefix := keysOfStream(id)
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-	defer it.Close()
-	out := make([]events.Event, 0, now.version-after)
-	for it.Seek(keyStream(id, after+1)); it.Valid(); it.Next() {
-		if out, err = loadRun(txn, out, it.Item()); err != nil {
+	var back []run
+	for first := version + 1; first > after+1; {
+		value, found, err := get(txn, keyRun(position))
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, fmt.Errorf("%w: no run ends at position %d", errRecord, position)
+		}
+		r, err := openRun(value, position)
+		if err != nil {
+			return nil, err
+		}
+		if r.common.Stream != id || r.version+r.count != first {
+			return nil, fmt.Errorf("%w: position %d ends a run of %s at version %d, not %d", errRecord, position, r.common.Stream, r.version+r.count-1, first-1)
+		}
+		back = append(back, r)
+		first, position = r.version, r.previous
+	}
+	out := make([]events.Event, 0, version-back[len(back)-1].version+1)
+	for _, r := range slices.Backward(back) {
+		var err error
+		if out, err = r.events(out); err != nil {
 			return nil, err
 		}
 	}
 	// The first run may begin at or before the version.
-	for len(out) > 0 && out[0].Version <= after {
-		out = out[1:]
-	}
-	if uint64(len(out)) != now.version-after {
-		return nil, fmt.Errorf("%w: %d events after version %d of %d", errRecord, len(out), after, now.version)
-	}
-	return out, nil
-}
-
-// loadRun appends the events of the run that an entry of the stream index names.
-func loadRun(txn *badger.Txn, out []events.Event, entry *badger.Item) ([]events.Event, error) {
-	var last uint64
-	err := entry.Value(func(value []byte) (err error) {
-		last, err = number(value)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	value, found, err := get(txn, keyRun(last))
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, fmt.Errorf("%w: no run ends at position %d", errRecord, last)
-	}
-	return decodeRun(out, value, last)
+	return out[uint64(len(out))-(version-after):], nil
 }
 
 // Streams is the whole of up to limit streams of a kind, in the order of their IDs, after the
@@ -82,34 +78,41 @@ func (s *Store) Streams(ctx context.Context, k events.Kind, after events.StreamI
 	prefix := keysOfKind(k)
 	from := prefix
 	if !after.IsZero() {
-		// Behind every version of it: the octet that ends its ID, and one higher.
-		from = keysOfStream(after)
-		from[len(from)-1]++
+		from = append(keyState(after), 0) // the next key there can be
 	}
 	it := v.NewIterator(badger.IteratorOptions{Prefix: prefix})
 	defer it.Close()
-	var (
-		out    [][]events.Event
-		stream []byte // the index prefix of the last of out
-	)
-	for it.Seek(from); it.Valid(); it.Next() {
-		key := it.Item().Key()
-		if len(out) == 0 || !bytes.Equal(key[:len(key)-8], stream) {
-			if len(out) >= limit {
-				break
-			}
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			stream = append(stream[:0], key[:len(key)-8]...)
-			out = append(out, nil)
+	var out [][]events.Event
+	for it.Seek(from); it.Valid() && len(out) < limit; it.Next() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		last := &out[len(out)-1]
-		if *last, err = loadRun(v.Txn, *last, it.Item()); err != nil {
+		stream, err := whole(v.Txn, it.Item(), len(prefix))
+		if err != nil {
 			return nil, fmt.Errorf("list streams of kind %s: %w", k, err)
+		}
+		if len(stream) > 0 { // one may be referred to and not exist
+			out = append(out, stream)
 		}
 	}
 	return out, nil
+}
+
+// whole is the stream whose state an item holds, with its ID behind a prefix of the key.
+func whole(txn *badger.Txn, item *badger.Item, prefix int) ([]events.Event, error) {
+	id, err := events.ParseStreamID(string(item.Key()[prefix:]))
+	if err != nil {
+		return nil, fmt.Errorf("%w: state of a stream: %w", errRecord, err)
+	}
+	var now state
+	err = item.Value(func(value []byte) (err error) {
+		now, err = decodeState(value)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return load(txn, id, now.version, now.position, 0)
 }
 
 // References is how many streams refer to this one.
@@ -145,38 +148,51 @@ func (s *Store) After(ctx context.Context, position uint64, limit int) ([]events
 	if limit <= 0 || position >= v.position {
 		return nil, nil
 	}
+	out, err := after(ctx, v, position, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read after position %d: %w", position, err)
+	}
+	return out, nil
+}
+
+func after(ctx context.Context, v view, position uint64, limit int) ([]events.Event, error) {
 	it := v.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixRun}})
 	defer it.Close()
-	out := make([]events.Event, 0, min(uint64(limit), v.position-position))
-	next := position + 1
-	for it.Seek(keyRun(next)); it.Valid() && len(out) < limit; it.Next() {
+	want := min(uint64(limit), v.position-position)
+	out := make([]events.Event, 0, want)
+	for it.Seek(keyRun(position + 1)); it.Valid() && uint64(len(out)) < want; it.Next() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		last, err := number(it.Item().Key()[1:])
 		if err != nil {
-			return nil, fmt.Errorf("read after position %d: %w", position, err)
+			return nil, err
 		}
 		value, err := it.Item().ValueCopy(nil)
 		if err != nil {
-			return nil, fmt.Errorf("read after position %d: %w", position, err)
+			return nil, err
+		}
+		r, err := openRun(value, last)
+		if err != nil {
+			return nil, err
 		}
 		had := len(out)
-		if out, err = decodeRun(out, value, last); err != nil {
-			return nil, fmt.Errorf("read after position %d: %w", position, err)
+		if out, err = r.events(out); err != nil {
+			return nil, err
 		}
 		if had == 0 {
 			// The first run may begin at or before the position.
-			for len(out) > 0 && out[0].Position < next {
-				out = out[1:]
-			}
+			out = out[min(position-min(position, out[0].Position-1), uint64(len(out))):]
 		}
-		if out[had].Position != next {
-			return nil, fmt.Errorf("read after position %d: %w: position %d follows %d", position, errRecord, out[had].Position, next-1)
+		if len(out) <= had || out[had].Position != position+uint64(had)+1 {
+			return nil, fmt.Errorf("%w: the run that ends at position %d does not follow position %d", errRecord, last, position+uint64(had))
 		}
-		next = last + 1
 	}
-	return out[:min(len(out), limit)], nil
+	// Badger's iterator ends at a block that it cannot read as it does at the last one.
+	if uint64(len(out)) < want {
+		return nil, fmt.Errorf("%w: position %d is missing", errRecord, position+uint64(len(out))+1)
+	}
+	return out[:want:want], nil
 }
 
 // Recall is the outcome that an idempotency key already has.
@@ -206,11 +222,11 @@ func recall(txn *badger.Txn, k *events.Key) (events.Outcome, bool, error) {
 	if record.count == 0 {
 		return out, true, nil
 	}
-	stream, err := load(txn, record.stream, record.version-record.count)
+	stream, err := load(txn, record.stream, record.version, record.position, record.version-record.count)
 	if err != nil {
 		return events.Outcome{}, false, fmt.Errorf("recall the events of %s: %w", record.stream, err)
 	}
-	for _, e := range stream[:min(record.count, uint64(len(stream)))] {
+	for _, e := range stream {
 		out.Events = append(out.Events, events.Appended{Type: e.Type, Version: e.Version, Position: e.Position})
 	}
 	return out, true, nil

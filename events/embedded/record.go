@@ -45,9 +45,9 @@ func sameMetadata(a, b *events.Event) bool {
 		a.CorrelationID == b.CorrelationID && a.CausationID == b.CausationID && a.Traceparent == b.Traceparent
 }
 
-// encodeRun writes what the events have in common, and then each event's ID, type and payload.
-// Positions are not in it: they follow from the key.
-func encodeRun(run []events.Event) []byte {
+// encodeRun writes where the stream's run before ends, what the events have in common, and then each
+// event's ID, type and payload. Their positions are not in it: they follow from the key.
+func encodeRun(run []events.Event, previous uint64) []byte {
 	first := &run[0]
 	size := 64 + len(first.Stream.String()) + len(first.Actor) + len(first.Reason) +
 		len(first.CorrelationID) + len(first.CausationID) + len(first.Traceparent)
@@ -56,8 +56,9 @@ func encodeRun(run []events.Event) []byte {
 	}
 	b := make([]byte, 0, size)
 	b = append(b, recordFormat)
-	b = binary.AppendUvarint(b, uint64(len(run)))
+	b = binary.AppendUvarint(b, previous)
 	b = binary.AppendUvarint(b, first.Version)
+	b = binary.AppendUvarint(b, uint64(len(run)))
 	b = binary.AppendVarint(b, first.Time.UnixMicro())
 	for _, s := range []string{first.Stream.String(), first.Actor, first.Reason, first.CorrelationID, first.CausationID, first.Traceparent} {
 		b = appendString(b, s)
@@ -70,30 +71,47 @@ func encodeRun(run []events.Event) []byte {
 	return b
 }
 
-// decodeRun appends the events of the run that ends at position last. It keeps value.
-func decodeRun(out []events.Event, value []byte, last uint64) ([]events.Event, error) {
+// run is the beginning of a stored one; the events follow in its cursor.
+type run struct {
+	last     uint64 // position of its last event
+	previous uint64 // position of the last event of the stream's run before; 0: this is the first
+	version  uint64 // of its first event
+	count    uint64
+	common   events.Event
+	cursor   cursor
+}
+
+// openRun reads the beginning of the run that ends at position last. It keeps value.
+func openRun(value []byte, last uint64) (run, error) {
 	c := newCursor(value)
 	c.format()
-	count, version := c.uvarint(), c.uvarint()
-	common := events.Event{Time: time.UnixMicro(c.varint()).UTC()}
+	r := run{last: last, previous: c.uvarint(), version: c.uvarint(), count: c.uvarint()}
+	r.common.Time = time.UnixMicro(c.varint()).UTC()
 	stream := c.text()
-	common.Actor, common.Reason = c.text(), c.text()
-	common.CorrelationID, common.CausationID, common.Traceparent = c.text(), c.text(), c.text()
-	if c.bad || count == 0 || count > last || count > uint64(len(value)) {
-		return out, fmt.Errorf("%w: run that ends at position %d", errRecord, last)
+	r.common.Actor, r.common.Reason = c.text(), c.text()
+	r.common.CorrelationID, r.common.CausationID, r.common.Traceparent = c.text(), c.text(), c.text()
+	if c.bad || r.count == 0 || r.count > last || r.count > uint64(len(value)) || r.previous > last-r.count {
+		return run{}, fmt.Errorf("%w: run that ends at position %d", errRecord, last)
 	}
 	var err error
-	if common.Stream, err = events.ParseStreamID(stream); err != nil {
-		return out, fmt.Errorf("%w: run that ends at position %d: %w", errRecord, last, err)
+	if r.common.Stream, err = events.ParseStreamID(stream); err != nil {
+		return run{}, fmt.Errorf("%w: run that ends at position %d: %w", errRecord, last, err)
 	}
-	for i := range count {
-		e := common
-		e.Version, e.Position = version+i, last-count+1+i
+	r.cursor = c
+	return r, nil
+}
+
+// events appends those of the run.
+func (r run) events(out []events.Event) ([]events.Event, error) {
+	c := r.cursor
+	for i := range r.count {
+		e := r.common
+		e.Version, e.Position = r.version+i, r.last-r.count+1+i
 		e.ID = uuid.UUID(c.take(16))
 		e.Type = events.Type(c.text())
 		e.Data = c.take(c.uvarint())
 		if c.bad {
-			return out, fmt.Errorf("%w: run that ends at position %d", errRecord, last)
+			return out, fmt.Errorf("%w: run that ends at position %d", errRecord, r.last)
 		}
 		out = append(out, e)
 	}
