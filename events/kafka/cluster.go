@@ -66,6 +66,8 @@ type Cluster struct {
 	log    *slog.Logger
 	conns  *connections
 
+	requests sync.WaitGroup
+
 	mu      sync.Mutex
 	current *session
 	closed  bool
@@ -74,11 +76,16 @@ type Cluster struct {
 
 // session is one transport with its connections and its picture of the cluster. kafka-go
 // does not refresh that picture when a leader has moved, so that after an error the whole
-// session is replaced (see renew).
+// session is replaced (see renew). It is closed when its last request has ended: a transport
+// that is used after it was closed opens connections that nobody closes.
 type session struct {
+	cluster   *Cluster
 	client    *kafka.Client
 	transport *kafka.Transport
 	born      time.Time
+
+	users   int // requests under way; with retired guarded by the cluster's mutex
+	retired bool
 }
 
 // New makes a Cluster. It does no I/O: brokers that are down are found out about, and
@@ -125,37 +132,74 @@ func (c *Cluster) newSession() *session {
 		MetadataTTL: time.Minute,
 	}
 	return &session{
+		cluster:   c,
 		transport: t,
 		client:    &kafka.Client{Addr: c.addr, Transport: t, Timeout: requestTimeout},
 		born:      time.Now(),
 	}
 }
 
-// session returns the one to use now, or ErrClosed.
-func (c *Cluster) session() (*session, error) {
+// acquire returns the session to use for one request, or ErrClosed. It has to be released.
+func (c *Cluster) acquire() (*session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, ErrClosed
 	}
+	c.current.users++
+	c.requests.Add(1)
 	return c.current, nil
+}
+
+func (s *session) release() {
+	s.cluster.mu.Lock()
+	s.users--
+	done := s.retired && s.users == 0
+	s.cluster.mu.Unlock()
+	if done {
+		s.transport.CloseIdleConnections()
+	}
+	s.cluster.requests.Done()
 }
 
 // renew replaces the session in which a request failed, unless another request has already
 // done so or it is too young to be stale. Requests under way in it are left to finish.
 func (c *Cluster) renew(failed *session) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed || c.current != failed || time.Since(failed.born) < renewEvery {
+	stale := c.current == failed && time.Since(failed.born) >= renewEvery
+	c.mu.Unlock()
+	if stale {
+		c.replace(failed)
+	}
+}
+
+// refresh makes the next request look at the cluster anew.
+func (c *Cluster) refresh() {
+	c.mu.Lock()
+	current := c.current
+	c.mu.Unlock()
+	c.replace(current)
+}
+
+// replace makes a new session the current one, if old still is that.
+func (c *Cluster) replace(old *session) {
+	c.mu.Lock()
+	if c.closed || c.current != old {
+		c.mu.Unlock()
 		return
 	}
 	c.current = c.newSession()
-	failed.transport.CloseIdleConnections()
+	old.retired = true
+	done := old.users == 0
+	c.mu.Unlock()
+	if done {
+		old.transport.CloseIdleConnections()
+	}
 }
 
 // Close ends what is under way, closes all connections and refuses what comes later.
 // Subscribers and producers of this Cluster have to be closed first if they are to finish
-// in order.
+// in order. It may be called again.
 func (c *Cluster) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -164,18 +208,24 @@ func (c *Cluster) Close() error {
 	}
 	c.closed = true
 	last := c.current
+	last.retired = true
+	done := last.users == 0
 	c.mu.Unlock()
-	last.transport.CloseIdleConnections()
+	if done {
+		last.transport.CloseIdleConnections()
+	}
 	c.conns.close()
+	c.requests.Wait()
 	return nil
 }
 
 // Ping succeeds when a broker answers. It tries once.
 func (c *Cluster) Ping(ctx context.Context) error {
-	s, err := c.session()
+	s, err := c.acquire()
 	if err != nil {
 		return err
 	}
+	defer s.release()
 	if _, err := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}}); err != nil {
 		c.renew(s)
 		return fmt.Errorf("ask kafka at %s: %w", strings.Join(c.config.Brokers, ","), err)

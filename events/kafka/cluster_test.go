@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -332,4 +333,48 @@ func likeEvents(n int) []Record {
 		}
 	}
 	return records
+}
+
+func TestCluster_ConnectionsReplacedUnderLoad_LeavesNothingBehind(t *testing.T) {
+	address := testBroker(t)
+	before := goleak.IgnoreCurrent()
+	c := testCluster(t, address)
+	topic := makeTopic(t, c, Topic{Partitions: 4})
+	p := makeProducer(t, c, topic)
+	var load sync.WaitGroup
+	for partition := range 4 {
+		load.Go(func() {
+			for i := range 100 {
+				produce(t, p, partition, strconv.Itoa(i))
+			}
+		})
+		load.Go(func() {
+			for at := int64(0); at < 100; {
+				records, _, err := c.Fetch(testContext(t), topic, partition, at, 10*time.Millisecond, 1<<20)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				at += int64(len(records))
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { load.Wait(); close(done) }()
+	for replacing := true; replacing; {
+		c.refresh()
+		select {
+		case <-done:
+			replacing = false
+		default:
+		}
+	}
+	for partition := range 4 {
+		wantStored(t, c, topic, partition, numbers(0, 100)...)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	// The broker closes its ends of the connections when it has seen ours closed.
+	goleak.VerifyNone(t, before)
 }

@@ -159,29 +159,27 @@ func (p *Producer) produceBatch(ctx context.Context, l *lane, partition int, rec
 		return 0, err
 	}
 	batch := l.buffer.Bytes()
+	what := "produce to " + p.topic
+	offset := int64(0)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		s, err := p.cluster.session()
-		if err != nil {
-			return 0, err
-		}
-		offset, err := p.send(ctx, s.client, partition, batch)
-		if err == nil {
+		err := p.cluster.try(ctx, func(ctx context.Context, client *kafka.Client) (err error) {
+			offset, err = p.send(ctx, client, partition, batch)
+			return err
+		})
+		var again *tryAgain
+		switch {
+		case err == nil:
 			l.sequence = nextSequence(l.sequence, len(records))
-			if pause > firstPause {
-				// kafka-go may still be reading the batch for a request that was given up on.
-				l.buffer = nil
-				p.cluster.recovered()
-			}
+			p.cluster.answered(what, pause)
 			return offset, nil
-		}
-		l.buffer = nil
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return 0, fmt.Errorf("%w, and it is not known whether the records are stored (last error: %w)", ctx.Err(), err)
-		}
-		if !transient(err) {
+		case !errors.As(err, &again):
 			return 0, err
 		}
-		if err := p.cluster.pause(ctx, "produce to "+p.topic, s, p.cluster.cause(ctx, s, err), pause); err != nil {
+		// kafka-go may go on reading the batch for a request that was given up on.
+		l.buffer = nil
+		if err := p.cluster.pause(ctx, what, again, pause); err != nil {
 			return 0, fmt.Errorf("%w, and it is not known whether the records are stored", err)
 		}
 	}

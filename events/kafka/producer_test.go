@@ -45,14 +45,14 @@ func TestProducer_Produce_StoresRecordsAsTheyWereGiven(t *testing.T) {
 	for i := range want {
 		w := want[i]
 		w.Offset = int64(3 + i)
-		if g := got[i]; fmt.Sprintf("%+v", comparable(g)) != fmt.Sprintf("%+v", comparable(w)) {
-			t.Errorf("record %d:\n got %+v\nwant %+v", i, comparable(g), comparable(w))
+		if g := got[i]; printed(g) != printed(w) {
+			t.Errorf("record %d:\n got %+v\nwant %+v", i, printed(g), printed(w))
 		}
 	}
 }
 
-// comparable prints a record with its nulls and its time to the millisecond.
-func comparable(r Record) string {
+// printed shows a record with its nulls and its time to the millisecond.
+func printed(r Record) string {
 	return fmt.Sprintf("%d %q(nil %t) %q(nil %t) %q %d", r.Offset, r.Key, r.Key == nil, r.Value, r.Value == nil, r.Headers, r.Time.UnixMilli())
 }
 

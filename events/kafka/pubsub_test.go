@@ -19,10 +19,13 @@ func TestPubSub(t *testing.T) {
 			// one payload.
 			KeyFunc: func(msg *message.Message) string { return string(msg.Payload) },
 		})
-		return publisher, NewSubscriber(cluster, SubscriberConfig{
-			ConsumerGroup: group,
-			Topic:         Topic{Partitions: 8},
+		subscriber := NewSubscriber(cluster, SubscriberConfig{ConsumerGroup: group, Topic: Topic{Partitions: 8}})
+		t.Cleanup(func() { // TestPublishSubscribeInOrder leaves ten of them open.
+			if err := subscriber.Close(); err != nil {
+				t.Errorf("close the subscriber: %v", err)
+			}
 		})
+		return publisher, subscriber
 	}
 	tests.TestPubSub(t,
 		tests.Features{

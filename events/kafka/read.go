@@ -168,7 +168,7 @@ func (s *slab) take(b protocol.Bytes) ([]byte, error) {
 	if b == nil {
 		return nil, nil
 	}
-	defer b.Close() //nolint:errcheck // gives pages back; it has no error to tell
+	defer b.Close() // Gives the pages back, and has no error to tell.
 	n := b.Len()
 	var to []byte
 	switch {

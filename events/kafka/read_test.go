@@ -110,10 +110,11 @@ func TestLast_BehindTheMarkOfATransaction_IsFound(t *testing.T) {
 func abortTransaction(t *testing.T, c *Cluster, topic string) {
 	t.Helper()
 	ctx := testContext(t)
-	s, err := c.session()
+	s, err := c.acquire()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer s.release()
 	const id = "somebody-else"
 	session, err := s.client.InitProducerID(ctx, &kafka.InitProducerIDRequest{TransactionalID: id, TransactionTimeoutMs: 10_000, ProducerID: -1, ProducerEpoch: -1})
 	if err != nil || session.Error != nil {
@@ -270,10 +271,11 @@ func TestEnsureTopic_WhatDoesNotFit_IsRefusedSayingWhatToDo(t *testing.T) {
 	c := testCluster(t, testBroker(t))
 	twelve, compacted, both := named(t, "twelve"), named(t, "compacted"), named(t, "both")
 	makeTopic(t, c, Topic{Name: twelve, Partitions: 12})
-	s, err := c.session()
+	s, err := c.acquire()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer s.release()
 	for name, policy := range map[string]string{compacted: "compact", both: "compact,delete"} {
 		answer, err := s.client.CreateTopics(testContext(t), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
 			Topic: name, NumPartitions: 12, ReplicationFactor: 1,

@@ -22,44 +22,67 @@ const (
 // new metadata.
 func (c *Cluster) retry(ctx context.Context, what string, try func(context.Context, *kafka.Client) error) error {
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		s, err := c.session()
-		if err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		err = try(ctx, s.client)
-		if err == nil {
-			if pause >= maxPause && c.recovered() {
-				c.log.Info("kafka answers again", "doing", what)
-			}
+		err := c.try(ctx, try)
+		var again *tryAgain
+		switch {
+		case err == nil:
+			c.answered(what, pause)
 			return nil
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", what, ctx.Err())
-		}
-		if !transient(err) {
+		case !errors.As(err, &again):
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		if err := c.pause(ctx, what, s, c.cause(ctx, s, err), pause); err != nil {
+		if err := c.pause(ctx, what, again, pause); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
 }
 
+// tryAgain is a transient error, with the session that it came from.
+type tryAgain struct {
+	failed *session
+	error
+}
+
+func (e *tryAgain) Unwrap() error { return e.error }
+
+// try runs try in the current session. A transient error comes back as *tryAgain.
+func (c *Cluster) try(ctx context.Context, try func(context.Context, *kafka.Client) error) error {
+	s, err := c.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	err = try(ctx, s.client)
+	if err == nil || !transient(err) {
+		return err
+	}
+	// When no broker can be reached kafka-go has an empty picture of the cluster, and says
+	// "topic not found". Look for what lies behind that.
+	if errors.Is(err, protocol.ErrNoTopic) {
+		if _, behind := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}}); behind != nil {
+			err = behind
+		}
+	}
+	return &tryAgain{failed: s, error: err}
+}
+
 // pause is what comes between two tries: say why, drop the failed session, wait.
-func (c *Cluster) pause(ctx context.Context, what string, failed *session, cause error, pause time.Duration) error {
+func (c *Cluster) pause(ctx context.Context, what string, again *tryAgain, pause time.Duration) error {
 	// The first moments of an outage, and the one failed try after a leader has moved, are
 	// not worth a warning.
 	if pause >= maxPause/2 && c.mayWarn() {
-		c.log.Warn("kafka does not answer, trying again", "doing", what, "err", cause)
+		c.log.Warn("kafka does not answer, trying again", "doing", what, "err", again.error)
 	}
-	c.renew(failed)
+	c.renew(again.failed)
 	timer := time.NewTimer(pause/2 + rand.N(pause/2+1)) // Jitter, so that partitions do not come back in step.
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w (last error: %w)", ctx.Err(), cause)
+		return fmt.Errorf("%w (last error: %w)", ctx.Err(), again.error)
 	case <-c.conns.ctx.Done():
 		return ErrClosed
 	}
@@ -76,24 +99,19 @@ func (c *Cluster) mayWarn() bool {
 	return true
 }
 
-// recovered reports whether an outage was warned of that is over now, once.
-func (c *Cluster) recovered() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was := !c.warned.IsZero()
-	c.warned = time.Time{}
-	return was
-}
-
-// cause looks for what lies behind an error: when no broker can be reached kafka-go has an
-// empty picture of the cluster, and says "topic not found".
-func (c *Cluster) cause(ctx context.Context, s *session, err error) error {
-	if errors.Is(err, protocol.ErrNoTopic) {
-		if _, behind := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}}); behind != nil {
-			return behind
-		}
+// answered says that an outage is over, if one was warned of, once. pause is how long the work
+// had come to wait between its tries.
+func (c *Cluster) answered(what string, pause time.Duration) {
+	if pause < maxPause {
+		return
 	}
-	return err
+	c.mu.Lock()
+	warned := !c.warned.IsZero()
+	c.warned = time.Time{}
+	c.mu.Unlock()
+	if warned {
+		c.log.Info("kafka answers again", "doing", what)
+	}
 }
 
 // transient tells an error that may be gone at the next try, with fresh metadata. What is

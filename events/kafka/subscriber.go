@@ -131,9 +131,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		out:        make(chan *message.Message, min(s.config.InFlight-1, maxBuffered)),
 	}
 	s.cancels[sub] = cancel
-	s.running.Add(1)
-	go func() {
-		defer s.running.Done()
+	s.running.Go(func() {
 		defer close(sub.out)
 		err := sub.run(ctx)
 		if ctx.Err() == nil {
@@ -146,7 +144,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		s.mu.Lock()
 		delete(s.cancels, sub)
 		s.mu.Unlock()
-	}()
+	})
 	return sub.out, nil
 }
 

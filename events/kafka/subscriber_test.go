@@ -152,7 +152,7 @@ func TestPublisher_AfterAFailure_PublishesAgain(t *testing.T) {
 	c := testCluster(t, b.ListenAddrs()...)
 	topic := makeTopic(t, c, Topic{})
 	p := NewPublisher(c, PublisherConfig{})
-	defer p.Close() //nolint:errcheck // always nil
+	defer p.Close()
 	b.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}})
 	if err := p.Publish(topic, message.NewMessage("1", []byte("1"))); err == nil {
 		t.Fatal("the broker refused the message, and Publish succeeded")

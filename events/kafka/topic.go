@@ -105,28 +105,31 @@ func (c *Cluster) createTopic(ctx context.Context, topic Topic) error {
 	})
 }
 
-// awaitTopic returns the number of partitions of a topic that was made just now, which the
-// brokers may not all know about yet.
+// awaitTopic returns the number of partitions of a topic that may not be there yet, or was made
+// just now and is not known to all brokers.
 func (c *Cluster) awaitTopic(ctx context.Context, topic string) (int, error) {
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		n, err := c.Partitions(ctx, topic)
-		if !errors.Is(err, ErrUnknownTopic) {
-			return n, err
-		}
-		s, err := c.session()
-		if err != nil {
-			return 0, err
-		}
-		if err := c.pause(ctx, "wait for topic "+topic, s, ErrUnknownTopic, pause); err != nil {
-			return 0, fmt.Errorf("wait for topic %s: %w", topic, err)
-		}
-	}
+	return c.partitions(ctx, topic, func() error {
+		return fmt.Errorf("wait for it: %w", kafka.UnknownTopicOrPartition)
+	})
 }
 
 // Partitions returns how many partitions the topic has, or ErrUnknownTopic.
 func (c *Cluster) Partitions(ctx context.Context, topic string) (int, error) {
+	asked := false
+	return c.partitions(ctx, topic, func() error {
+		// kafka-go answers from what it knows. The second time that is fresh.
+		if asked {
+			return ErrUnknownTopic
+		}
+		asked = true
+		c.refresh()
+		return kafka.UnknownTopicOrPartition
+	})
+}
+
+// partitions asks until the topic is there or missing makes a lasting error of its absence.
+func (c *Cluster) partitions(ctx context.Context, topic string, missing func() error) (int, error) {
 	n := 0
-	fresh := false
 	err := c.retry(ctx, "look up topic "+topic, func(ctx context.Context, client *kafka.Client) error {
 		answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 		if err != nil {
@@ -135,33 +138,14 @@ func (c *Cluster) Partitions(ctx context.Context, topic string) (int, error) {
 		if len(answer.Topics) != 1 {
 			return fmt.Errorf("the broker answered about %d topics, not one", len(answer.Topics))
 		}
+		n = len(answer.Topics[0].Partitions)
 		err = answer.Topics[0].Error
-		switch {
-		case err == nil:
-			n = len(answer.Topics[0].Partitions)
-			return nil
-		case !errors.Is(err, kafka.UnknownTopicOrPartition):
-			return err
-		case fresh:
-			return ErrUnknownTopic
+		if errors.Is(err, kafka.UnknownTopicOrPartition) {
+			return missing()
 		}
-		// kafka-go answers this from its cache. Ask once more, of the cluster itself.
-		fresh = c.renewNow()
 		return err
 	})
 	return n, err
-}
-
-// renewNow replaces the session whatever its age, and always answers true.
-func (c *Cluster) renewNow() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		old := c.current
-		c.current = c.newSession()
-		old.transport.CloseIdleConnections()
-	}
-	return true
 }
 
 func (c *Cluster) topicSetting(ctx context.Context, topic, name string) (string, error) {
