@@ -214,8 +214,8 @@ func (p *Projector) applyOne(tx *readmodel.Tx, d delivery) (gap, error) {
 	if r.IsWatermark() {
 		part.Offset = d.offset + 1
 		part.Position = max(part.Position, position)
-		if position >= part.LastEvent && r.Event.Time.After(part.Watermark) {
-			part.Watermark = r.Event.Time
+		if at := r.Event.Time.UTC().Truncate(time.Microsecond); position >= part.LastEvent && at.After(part.Watermark) {
+			part.Watermark = at
 		}
 		return gap{}, nil
 	}

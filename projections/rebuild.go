@@ -46,7 +46,7 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 	var partitions int
 	var asked time.Time // at which the log ended at head, or before it
 	err := p.patiently(ctx, "read the source of truth and the topic for a new read model", func() (err error) {
-		asked = p.cfg.Clock()
+		asked = p.cfg.Clock().UTC().Truncate(time.Microsecond) // what a checkpoint keeps
 		if head, err = p.cfg.Source.Head(ctx); err != nil {
 			return err
 		}

@@ -1,0 +1,372 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/internal/broker"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+const (
+	topic      = "tenantry.events.v1"
+	partitions = 3
+)
+
+// stage is a broker with a topic, a source of truth, and what publishes one into the other.
+type stage struct {
+	t        *testing.T
+	source   *memorySource
+	dir      string // of the region
+	brokers  *broker.Broker
+	cluster  *kafka.Cluster
+	producer *kafka.Producer
+	previous [partitions]uint64
+	sent     int
+}
+
+func newStage(t *testing.T, log []events.Event) *stage {
+	t.Helper()
+	s := &stage{t: t, source: &memorySource{id: uuid.New(), log: log}, dir: filepath.Join(t.TempDir(), "eu-west")}
+	s.startBroker(t.TempDir())
+	return s
+}
+
+func (s *stage) startBroker(dataDir string) {
+	s.t.Helper()
+	b, err := broker.Open(s.t.Context(), broker.Config{DataDir: dataDir, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c, err := kafka.New(kafka.Config{Brokers: []string{b.Addr()}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.brokers, s.cluster = b, c
+	s.t.Cleanup(func() {
+		if err := errors.Join(c.Close(), b.Close()); err != nil {
+			s.t.Error(err)
+		}
+	})
+	if err := c.EnsureTopic(s.t.Context(), kafka.Topic{Name: topic, Partitions: partitions}); err != nil {
+		s.t.Fatal(err)
+	}
+	if s.producer, err = c.NewProducer(s.t.Context(), topic); err != nil {
+		s.t.Fatal(err)
+	}
+	s.previous, s.sent = [partitions]uint64{}, 0
+}
+
+// publish writes the log up to a position, but for the positions to lose, and a watermark
+// to each partition.
+func (s *stage) publish(upTo int, lose ...uint64) {
+	s.t.Helper()
+	lost := make(map[uint64]bool)
+	for _, p := range lose {
+		lost[p] = true
+	}
+	for _, e := range s.source.log[s.sent:upTo] {
+		p := events.Partition(e.Stream.String(), partitions)
+		if !lost[e.Position] {
+			s.produce(p, events.Record{Event: e, Previous: s.previous[p], StoreID: s.source.id})
+		}
+		s.previous[p] = e.Position
+	}
+	s.sent = upTo
+	for p := range partitions {
+		s.produce(p, watermark(s.source.id, p, uint64(upTo), s.previous[p], time.Now()).Record)
+	}
+}
+
+func (s *stage) produce(partition int, r events.Record) {
+	s.t.Helper()
+	out := kafka.Record{Value: r.Event.Data, Time: r.Event.Time}
+	if !r.IsWatermark() {
+		out.Key = []byte(r.Key())
+	}
+	r.Headers(func(name, value string) {
+		out.Headers = append(out.Headers, kafka.Header{Key: name, Value: []byte(value)})
+	})
+	if _, err := s.producer.Produce(s.t.Context(), partition, []kafka.Record{out}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// start runs a node of the region; stop ends it as a process would be asked to.
+func (s *stage) start(cfg Config) (p *Projector, stop func()) {
+	s.t.Helper()
+	cfg.Region, cfg.Dir, cfg.Cluster, cfg.Topic, cfg.Source = "eu-west", readmodel.Dir(s.dir), s.cluster, topic, s.source
+	p = New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := p.Run(ctx); err != nil {
+			s.t.Errorf("run: %v", err)
+		}
+	})
+	stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+	})
+	s.t.Cleanup(stop)
+	return p, stop
+}
+
+// await waits until the condition holds, which a commit or readiness brings about.
+func (s *stage) await(what string, holds func() bool) {
+	s.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("waited in vain: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func (s *stage) awaitPosition(p *Projector, position int) {
+	s.t.Helper()
+	s.await(fmt.Sprintf("position %d", position), func() bool {
+		return p.Ready() == nil && p.Live().Progress().Position() >= uint64(position)
+	})
+}
+
+func TestProjector_NewNode_BuildsItsCopyFromTheSourceAndGoesOnWithTheTopic(t *testing.T) {
+	log := roster(t, 50)
+	s := newStage(t, log[:100])
+	s.publish(60) // the relay is behind
+	p, stop := s.start(Config{})
+	s.await("ready", func() bool { return p.Ready() == nil })
+	checkEquals(t, p.Live(), log[:100])
+	if got := p.Generation(); got != "gen-0001" {
+		t.Errorf("generation: got %q, want gen-0001", got)
+	}
+	s.publish(100)
+	s.source.mu.Lock()
+	s.source.log = log
+	s.source.mu.Unlock()
+	s.publish(150)
+	s.awaitPosition(p, 150)
+	checkEquals(t, p.Live(), log)
+	if got := testutil.ToFloat64(p.metrics.gaps); got != 0 {
+		t.Errorf("gaps: got %v, want none: nothing was lost", got)
+	}
+	stop()
+
+	again, _ := s.start(Config{})
+	s.awaitPosition(again, 150)
+	checkEquals(t, again.Live(), log)
+	if got := testutil.ToFloat64(again.metrics.rebuilds); got != 0 {
+		t.Errorf("the second start built the copy anew")
+	}
+	if got := again.Live().Progress().Staleness(time.Now()); got < 0 || got > time.Minute {
+		t.Errorf("staleness: got %s", got)
+	}
+}
+
+func TestProjector_StoppedAnywhere_GoesOnWhereItWas(t *testing.T) {
+	log := roster(t, 60)
+	s := newStage(t, log)
+	var p *Projector
+	stop := func() {}
+	for upTo := 0; upTo <= len(log); upTo += 12 {
+		stop()
+		s.publish(upTo)
+		p, stop = s.start(Config{})
+		if upTo%24 == 0 {
+			s.awaitPosition(p, upTo) // else it is stopped wherever it is
+		}
+	}
+	s.publish(len(log))
+	s.awaitPosition(p, len(log))
+	checkEquals(t, p.Live(), log)
+}
+
+// Promise 3: a region that has lost anything, or all, comes back equal to the store.
+func TestProjector_WhateverARegionHasLost_ComesBackEqualToTheStore(t *testing.T) {
+	log := roster(t, 40)
+	for name, lose := range map[string]func(s *stage) error{
+		"all":                func(s *stage) error { return os.RemoveAll(s.dir) },
+		"the pointer":        func(s *stage) error { return os.Remove(filepath.Join(s.dir, "current")) },
+		"the pointer's text": func(s *stage) error { return os.WriteFile(filepath.Join(s.dir, "current"), []byte("\x00\xff"), 0o600) },
+		"the generation":     func(s *stage) error { return os.RemoveAll(filepath.Join(s.dir, "gen-0001")) },
+		"the manifest": func(s *stage) error {
+			return os.WriteFile(filepath.Join(s.dir, "gen-0001", "MANIFEST"), []byte("rubbish"), 0o600)
+		},
+		"all of Kafka": func(s *stage) error {
+			if err := errors.Join(s.cluster.Close(), s.brokers.Close()); err != nil {
+				return err
+			}
+			s.startBroker(s.t.TempDir())
+			s.publish(len(log))
+			return nil
+		},
+		"records in the topic": func(s *stage) error {
+			if err := errors.Join(s.cluster.Close(), s.brokers.Close()); err != nil {
+				return err
+			}
+			s.startBroker(s.t.TempDir())
+			s.publish(len(log), 30, 31, 32, 33, 100, 101)
+			return os.RemoveAll(s.dir)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, log)
+			s.publish(len(log))
+			p, stop := s.start(Config{})
+			s.awaitPosition(p, len(log))
+			stop()
+			if err := lose(s); err != nil {
+				t.Fatal(err)
+			}
+			p, stop = s.start(Config{})
+			s.awaitPosition(p, len(log))
+			checkEquals(t, p.Live(), log)
+			stop()
+			entries, err := os.ReadDir(s.dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(entries) != 2 {
+				t.Errorf("the region's directory holds %v, want one generation and the pointer", entries)
+			}
+		})
+	}
+}
+
+func TestProjector_StoreOfAnotherIdentity_IsRebuiltWhileTheOldCopyServes(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, _ := s.start(Config{})
+	s.awaitPosition(p, len(log))
+
+	// The store goes back to an earlier past, and takes another way from there.
+	other := newHistory(t)
+	other.log = append(other.log, log[:10]...)
+	for _, e := range other.log {
+		other.versions[e.Stream] = e.Version
+	}
+	other.add("ten_t0", events.TenantRenamed{Name: "Another past"})
+	s.source.mu.Lock()
+	s.source.id, s.source.log = uuid.New(), other.log
+	s.source.mu.Unlock()
+
+	done := make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := p.Live().Lookup(hostname(t, "t0.example")); err != nil {
+				t.Errorf("look-up during the rebuild: %v", err)
+				return
+			}
+		}
+	})
+	s.previous, s.sent = [partitions]uint64{}, 0
+	s.publish(len(other.log)) // behind the records of the store that was
+	s.await("the other generation", func() bool { return p.Generation() == "gen-0002" })
+	close(done)
+	reading.Wait()
+	s.awaitPosition(p, len(other.log))
+	checkEquals(t, p.Live(), other.log)
+}
+
+// Promise 4: a look-up answers from local data when everything upstream is gone, and says how
+// old it may be.
+func TestProjector_StartedWithNothingUpstream_ServesItsCopyAndSaysHowOldItIs(t *testing.T) {
+	log := roster(t, 10)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, stop := s.start(Config{})
+	s.awaitPosition(p, len(log))
+	stop()
+	complete := p.Live().Progress().CompleteAt()
+
+	s.source.mu.Lock()
+	s.source.away = true
+	s.source.mu.Unlock()
+	if err := errors.Join(s.cluster.Close(), s.brokers.Close()); err != nil {
+		t.Fatal(err)
+	}
+	gone, err := kafka.New(kafka.Config{Brokers: []string{s.brokers.Addr()}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Close()
+	s.cluster = gone
+	p, stop = s.start(Config{Patience: 50 * time.Millisecond})
+	s.await("ready", func() bool { return p.Ready() == nil })
+	checkEquals(t, p.Live(), log)
+	if got := p.Live().Progress().CompleteAt(); !got.Equal(complete) {
+		t.Errorf("known complete at %s, want %s, as before the stop", got, complete)
+	}
+	stop()
+}
+
+func TestProjector_NotReadyBeforeItHasCaughtUp(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log[:30])
+	s.publish(30)
+	p, stop := s.start(Config{})
+	s.awaitPosition(p, 30)
+	stop()
+	s.source.mu.Lock()
+	s.source.log = log
+	s.source.mu.Unlock()
+	p, _ = s.start(Config{Patience: time.Hour})
+	s.await("the old copy is open", func() bool { return p.Live().Model() != nil })
+	if p.Ready() == nil {
+		t.Error("ready with 30 of 60 events")
+	}
+	if _, err := p.Live().Lookup(hostname(t, "t0.example")); err != nil {
+		t.Errorf("its copy: %v", err)
+	}
+	s.publish(len(log))
+	s.awaitPosition(p, len(log))
+	checkEquals(t, p.Live(), log)
+}
+
+func TestProjector_NoCopyAndNoSource_SaysThatItIsBeingBuilt(t *testing.T) {
+	s := newStage(t, roster(t, 1))
+	s.source.away = true
+	p, _ := s.start(Config{Patience: time.Millisecond})
+	s.await("a reason", func() bool {
+		err := p.Ready()
+		return err != nil && strings.Contains(err.Error(), "being built")
+	})
+	if _, err := p.Live().Lookup(hostname(t, "t0.example")); !errors.Is(err, readmodel.ErrNoModel) {
+		t.Errorf("got %v, want ErrNoModel", err)
+	}
+	s.source.mu.Lock()
+	s.source.away = false
+	s.source.mu.Unlock()
+	s.await("ready", func() bool { return p.Ready() == nil })
+}
+
+func TestProjector_DirectoryInUse_EndsTheNodeWithOneLine(t *testing.T) {
+	s := newStage(t, roster(t, 1))
+	p, _ := s.start(Config{})
+	s.await("ready", func() bool { return p.Ready() == nil })
+	second := New(Config{Region: "eu-west", Dir: readmodel.Dir(s.dir), Cluster: s.cluster, Topic: topic, Source: s.source})
+	if err := second.Run(t.Context()); !errors.Is(err, readmodel.ErrInUse) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want one line of ErrInUse", err)
+	}
+}
