@@ -28,10 +28,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(serveEnv); dir != "" {
 		b, err := Open(context.Background(), Config{DataDir: dir, Logger: quiet})
 		if err != nil {
-			fmt.Println("error:", err)
-			os.Exit(1)
+			fmt.Fprintln(os.Stdout, "error:", err)
+			return
 		}
-		fmt.Println(b.Addr())
+		fmt.Fprintln(os.Stdout, b.Addr())
 		select {} // Until it is killed.
 	}
 	goleak.VerifyTestMain(m)
@@ -141,7 +141,7 @@ func TestBroker_Reopened_OnAnotherPort_HasItsRecordsAndGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // the test is over
+	defer listener.Close()
 	b = open(t, dir)
 	if b.Addr() == first {
 		t.Fatalf("reopened on %s, want another port", first)
@@ -185,7 +185,7 @@ func TestBroker_Killed_LosesNothingThatWasAcknowledged(t *testing.T) {
 // serve runs a broker in a process of its own.
 func serve(t *testing.T, dir string) (address string, kill func()) {
 	t.Helper()
-	process := exec.Command(os.Args[0]) //nolint:gosec // this very test
+	process := exec.Command(os.Args[0])
 	process.Env = append(os.Environ(), serveEnv+"="+dir)
 	process.Stderr = os.Stderr
 	out, err := process.StdoutPipe()
@@ -216,7 +216,7 @@ func TestOpen_AddressInUse_NamesItAndTheFlagInOneLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // the test is over
+	defer listener.Close()
 	dir := t.TempDir()
 	_, err = Open(t.Context(), Config{DataDir: dir, Listen: listener.Addr().String(), Logger: quiet})
 	wantLine(t, err, listener.Addr().String(), "in use", "--kafka-listen")
@@ -357,7 +357,7 @@ func TestBroker_Kcat_ListsAndReads(t *testing.T) {
 	}
 	run := func(args ...string) string {
 		t.Helper()
-		command := exec.CommandContext(t.Context(), kcat, append([]string{"-b", b.Addr()}, args...)...) //nolint:gosec // looked up above
+		command := exec.CommandContext(t.Context(), kcat, append([]string{"-b", b.Addr()}, args...)...)
 		var stderr bytes.Buffer
 		command.Stderr = &stderr
 		out, err := command.Output()
