@@ -102,10 +102,16 @@ func textFault(s string, limit int) string {
 	return ""
 }
 
-// isControl reports whether r breaks lines, or turns around how the text beside it is read,
-// in logs and tables.
+// isControl reports whether r breaks lines, begins a terminal's control sequence, or turns around
+// how the text beside it is read, in logs and tables.
 func isControl(r rune) bool {
 	switch {
+	case r == '\u0085', r == '\u0090', r == '\u0098', r >= '\u009b' && r <= '\u009f':
+		return true // NEL, and what begins and ends control strings
+	case r >= '\u0080' && r <= '\u009f':
+		// Terminals pass over the other C1 controls. They stand in real names, where curly quotes
+		// and dashes of Windows-1252 were once taken for Latin-1.
+		return false
 	case unicode.IsControl(r), r == '\u2028', r == '\u2029':
 		return true
 	case r >= '\u202a' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
