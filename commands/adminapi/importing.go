@@ -68,15 +68,18 @@ func (a *api) importLines(c echo.Context) error {
 	_ = control.SetReadDeadline(time.Time{})
 
 	queue := newLineQueue()
-	defer context.AfterFunc(r.Context(), queue.stop)()
+	defer context.AfterFunc(r.Context(), func() { queue.stop() })()
 	reading := make(chan struct{})
 	go func() {
 		defer close(reading)
 		queue.finish(readLines(r.Body, queue))
 	}()
 	defer func() {
-		queue.stop()
-		_ = control.SetReadDeadline(time.Now()) // wakes a reader that waits for the client
+		if queue.stop() {
+			// Wakes a reader that waits for the client. Once the body has ended there is none, and
+			// a deadline would end the connection, which may serve other requests.
+			_ = control.SetReadDeadline(time.Now())
+		}
 		<-reading
 	}()
 	return a.importFrom(r.Context(), queue, meta, a.newImportWriter(c))

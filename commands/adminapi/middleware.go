@@ -152,6 +152,8 @@ func (a *api) answerError(err error, c echo.Context) {
 	}
 	p.RequestID = requestID(c)
 	header := c.Response().Header()
+	header.Del(headerPosition) // of the answer that did not come to be
+	header.Del(headerStoreID)
 	if p.Status == http.StatusServiceUnavailable {
 		header.Set("Retry-After", "1")
 	}
