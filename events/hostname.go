@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -19,6 +20,11 @@ const (
 	maxHostname = 253
 	maxLabel    = 63
 )
+
+// maxSpelling is the most octets of a spelling that is worth mapping to at most maxHostname: a
+// letter in pieces (a Hangul syllable of three, say) takes several times what its A-label does.
+// Punycode takes the square of the length, and hostnames come from anyone.
+const maxSpelling = 2048
 
 // idnaProfile maps as a browser does before it looks a name up (UTS 46, non-transitional).
 // Hyphens are checked by our own code: UTS 46 refuses "--" in third place, but such
@@ -62,6 +68,10 @@ func parseAnyHostname(s string) (Hostname, error) {
 	switch {
 	case s == "":
 		return Hostname{}, errors.New("the hostname is empty: give a DNS name such as app.example.com")
+	case len(s) > maxSpelling:
+		return Hostname{}, tooLong(len(s))
+	case !utf8.ValidString(s):
+		return Hostname{}, errors.New("the hostname is not UTF-8: give it in UTF-8 or as A-labels (xn--…)")
 	case strings.ContainsAny(s, "/@?# \t\r\n\x00"):
 		return Hostname{}, errors.New("a hostname has no scheme, path, user or space in it: give the DNS name alone, such as app.example.com")
 	case strings.HasPrefix(s, "*"):
@@ -106,7 +116,7 @@ func isAddress(s string) bool {
 // checkLabels checks lengths and hyphens of a name that is already lower-case ASCII.
 func checkLabels(s string) error {
 	if len(s) > maxHostname {
-		return fmt.Errorf("the hostname has %d octets: DNS allows at most %d", len(s), maxHostname)
+		return tooLong(len(s))
 	}
 	labels, digits, start := 0, true, 0
 	for i := 0; i <= len(s); i++ {
@@ -133,6 +143,10 @@ func checkLabels(s string) error {
 		return fmt.Errorf("%q is a single label: give the full name, such as %s.example.com", s, s)
 	}
 	return nil
+}
+
+func tooLong(octets int) error {
+	return fmt.Errorf("the hostname has %d octets: DNS allows at most %d", octets, maxHostname)
 }
 
 // String is the name as it is stored.
