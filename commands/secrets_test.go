@@ -264,7 +264,10 @@ func FuzzSetConfig_OfAnyValue_PointsIntoTheBody(f *testing.F) {
 			}
 			var body any
 			if err := json.Unmarshal([]byte(`{"value":`+value+`}`), &body); err != nil {
-				t.Fatalf("%q has the fault %v, and is no JSON", value, field)
+				if !slices.ContainsFunc(r.Fields, func(f FieldError) bool { return f.Pointer == "/value" }) {
+					t.Fatalf("%q is no JSON, and only %v is at fault", value, r.Fields)
+				}
+				return
 			}
 			for token := range jsontext.Pointer(field.Pointer).Tokens() {
 				switch in := body.(type) {
