@@ -86,7 +86,6 @@ func BenchmarkImportAgain(b *testing.B) {
 func BenchmarkDo(b *testing.B) {
 	s := newSystem(b)
 	s.do(register(acme, "a.example"))
-	n := 0
 	b.RunParallel(func(pb *testing.PB) {
 		id := events.NewTenantID()
 		if _, err := s.Do(b.Context(), Request{Command: register(id)}); err != nil {
@@ -98,7 +97,6 @@ func BenchmarkDo(b *testing.B) {
 			}
 		}
 	})
-	_ = n
 }
 
 func BenchmarkSecretIn(b *testing.B) {

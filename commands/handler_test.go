@@ -86,7 +86,7 @@ func TestHandler_WithTheSameIdempotencyKey_AnswersTheFirstAnswerAndAppendsOnce(t
 	if n := len(s.stream(acme.Stream())); n != 3 {
 		t.Errorf("the stream has %d events, want 3", n)
 	}
-	s.refusal(Request{Command: ActivateTenant{acme}, Key: key("k1", 2)}, KeyReused)
+	s.refuses(Request{Command: ActivateTenant{acme}, Key: key("k1", 2)}, KeyReused)
 }
 
 func TestHandler_WithAnIdempotencyKey_DerivesTheEventsIDs(t *testing.T) {
@@ -127,7 +127,7 @@ func TestHandler_ARefusal_IsNotRememberedByItsKey(t *testing.T) {
 	s := newSystem(t)
 	s.do(register(acme))
 	r := Request{Command: SuspendTenant{acme}, Key: key("k1", 1)}
-	s.refusal(r, WrongState)
+	s.refuses(r, WrongState)
 	s.do(ActivateTenant{acme})
 	if a, err := s.Do(t.Context(), r); err != nil || a.Replayed || a.Unchanged {
 		t.Errorf("got %+v, %v, want it carried out now", a, err)
@@ -175,10 +175,10 @@ func TestHandler_WithIfMatch_DecidesOnlyAtThatVersion(t *testing.T) {
 		t.Errorf("got %+v, want it to say that ten_acme is at 2", r)
 	}
 	// Also where nothing would change, and where the state does not allow it anyway.
-	s.refusal(Request{Command: ActivateTenant{acme}, IfMatch: new(uint64(1))}, VersionMismatch)
-	s.refusal(Request{Command: PurgeTenant{acme}, IfMatch: new(uint64(3))}, VersionMismatch)
-	s.refusal(Request{Command: ActivateTenant{ten("none")}, IfMatch: new(uint64(1))}, NotFound)
-	s.refusal(Request{Command: register(acme), IfMatch: new(uint64(7))}, VersionMismatch)
+	s.refuses(Request{Command: ActivateTenant{acme}, IfMatch: new(uint64(1))}, VersionMismatch)
+	s.refuses(Request{Command: PurgeTenant{acme}, IfMatch: new(uint64(3))}, VersionMismatch)
+	s.refuses(Request{Command: ActivateTenant{ten("none")}, IfMatch: new(uint64(1))}, NotFound)
+	s.refuses(Request{Command: register(acme), IfMatch: new(uint64(7))}, VersionMismatch)
 }
 
 func TestHandler_WhenAnotherWasFasterAndIfMatchWasGiven_RefusesAndDoesNotTryAgain(t *testing.T) {
@@ -209,7 +209,7 @@ func TestHandler_WhenAnotherWasFaster_DecidesAgain(t *testing.T) {
 	// What was possible is not any more.
 	s.do(ActivateTenant{acme})
 	store.beforeAppend = func() { s.do(DeactivateTenant{acme}) }
-	s.refusal(Request{Command: SuspendTenant{acme}}, WrongState)
+	s.refuses(Request{Command: SuspendTenant{acme}}, WrongState)
 	// What would have changed something does not any more.
 	store.beforeAppend = func() { s.do(RestoreTenant{acme}) }
 	if a := s.do(RestoreTenant{acme}); !a.Unchanged {
@@ -292,9 +292,9 @@ func TestHandler_DryRun_AnswersWhatWouldHappenAndAppendsNothing(t *testing.T) {
 	}
 	full := register(ten("new"))
 	full.Database = db("small")
-	s.refusal(dry(full), Full)
-	s.refusal(dry(RetireDatabase{db("small")}), StillReferenced)
-	s.refusal(dry(SuspendTenant{acme}), WrongState)
+	s.refuses(dry(full), Full)
+	s.refuses(dry(RetireDatabase{db("small")}), StillReferenced)
+	s.refuses(dry(SuspendTenant{acme}), WrongState)
 
 	if got := s.head(); got != head {
 		t.Errorf("the log ends at %d, want %d", got, head)
@@ -355,7 +355,7 @@ func TestHandler_Metrics_CountCommandsByOutcomeAndImportedLinesByStatus(t *testi
 			t.Fatal(err)
 		}
 	}
-	s.refusal(Request{Command: PurgeTenant{acme}}, WrongState)
+	s.refuses(Request{Command: PurgeTenant{acme}}, WrongState)
 	if _, err := s.Do(t.Context(), Request{Command: ResumeTenant{acme}, DryRun: true}); err != nil {
 		t.Fatal(err)
 	}

@@ -127,13 +127,13 @@ func TestHandler_ADatabaseDrainedWhileATenantIsAssigned_IsRefused(t *testing.T) 
 	s := systemOn(t, store)
 	s.do(register(acme), database(db("one"), 0))
 	store.beforeAppend = func() { s.do(DrainDatabase{db("one")}) }
-	s.refusal(Request{Command: AssignDatabase{ID: acme, Database: db("one")}}, UnavailableDatabase)
+	s.refuses(Request{Command: AssignDatabase{ID: acme, Database: db("one")}}, UnavailableDatabase)
 
 	s.do(database(db("two"), 0))
 	store.beforeAppend = func() { s.do(DrainDatabase{db("two")}) }
 	c := register(ten("new"))
 	c.Database = db("two")
-	s.refusal(Request{Command: c}, UnavailableDatabase)
+	s.refuses(Request{Command: c}, UnavailableDatabase)
 	if len(s.stream(c.ID.Stream())) > 0 {
 		t.Error("the tenant was registered")
 	}
@@ -144,7 +144,7 @@ func TestHandler_AGroupRetiredWhileATenantJoins_IsRefused(t *testing.T) {
 	s := systemOn(t, store)
 	s.do(register(acme), CreateGroup{ID: grp("early"), Name: "Early"})
 	store.beforeAppend = func() { s.do(RetireGroup{grp("early")}) }
-	s.refusal(Request{Command: ChangeTenant{ID: acme, Group: new(grp("early"))}}, RetiredGroup)
+	s.refuses(Request{Command: ChangeTenant{ID: acme, Group: new(grp("early"))}}, RetiredGroup)
 }
 
 func TestHandler_RetireAgainstAssign_OneOfThemIsRefused(t *testing.T) {
@@ -180,8 +180,8 @@ func TestHandler_RetireADatabaseOrGroup_OnlyOnceNoTenantIsLeft(t *testing.T) {
 	}
 	s.do(AssignDatabase{ID: ten("a"), Database: db("two")}, ChangeTenant{ID: ten("a"), Group: new(events.GroupID{})})
 	s.do(DeactivateTenant{ten("b")}, PurgeTenant{ten("b")}, DeactivateTenant{ten("c")})
-	s.refusal(Request{Command: RetireDatabase{db("one")}}, StillReferenced) // a deactivated one keeps what it has
-	s.refusal(Request{Command: RetireGroup{grp("g")}}, StillReferenced)
+	s.refuses(Request{Command: RetireDatabase{db("one")}}, StillReferenced) // a deactivated one keeps what it has
+	s.refuses(Request{Command: RetireGroup{grp("g")}}, StillReferenced)
 	s.do(PurgeTenant{ten("c")}, RetireDatabase{db("one")}, RetireGroup{grp("g")})
 }
 
@@ -237,7 +237,7 @@ func TestHandler_AHostnameOfAnother_IsRefusedWithItsHolderAndItsPlace(t *testing
 	// What is detached or purged is free.
 	s.do(DetachHostname{acme, host("a.example")}, AttachHostname{ten("b"), host("a.example"), false})
 	s.do(DeactivateTenant{acme})
-	s.refusal(Request{Command: AttachHostname{ten("b"), host("b.example"), false}}, HostnameTaken) // a deactivated one keeps them
+	s.refuses(Request{Command: AttachHostname{ten("b"), host("b.example"), false}}, HostnameTaken) // a deactivated one keeps them
 	s.do(PurgeTenant{acme}, AttachHostname{ten("b"), host("b.example"), false})
 	checkOneHolder(t, s.log())
 }

@@ -91,6 +91,9 @@ func secretIn(s string) string {
 			}
 		}
 	}
+	if !strings.ContainsAny(s, "=:") || !namesSecret(s) {
+		return ""
+	}
 	if strings.Contains(s, "=") {
 		for _, m := range assignment.FindAllStringSubmatch(s, -1) {
 			value := strings.Trim(m[2], `"'`)
@@ -110,6 +113,18 @@ func secretIn(s string) string {
 		}
 	}
 	return ""
+}
+
+// namesSecret reports whether s has a part of any name that the patterns of assignments look
+// for. Most texts with a colon have none, and are spared the patterns.
+func namesSecret(s string) bool {
+	lower := strings.ToLower(s)
+	for _, part := range []string{"passw", "passphrase", "pwd", "secret", "key", "token", "sig"} {
+		if strings.Contains(lower, part) {
+			return true
+		}
+	}
+	return false
 }
 
 // isHarmless reports whether the value of something called a password tells no secret: it is

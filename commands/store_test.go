@@ -65,6 +65,12 @@ func (s *system) refusal(r Request, want Code) *Refusal {
 	return refusal
 }
 
+// refuses is refusal where its code says enough.
+func (s *system) refuses(r Request, want Code) {
+	s.t.Helper()
+	_ = s.refusal(r, want)
+}
+
 func (s *system) head() uint64 {
 	s.t.Helper()
 	h, err := s.store.Head(s.t.Context())
