@@ -99,15 +99,18 @@ type problemError struct {
 }
 
 func (p *problemError) Error() string {
-	var b strings.Builder
-	b.WriteString(p.Title)
-	if p.Detail != "" {
-		b.WriteString(": " + p.Detail)
+	if len(p.Errors) == 0 {
+		if p.Detail == "" {
+			return p.Title
+		}
+		return p.Detail
 	}
+	// With fields at fault the detail only sums them up.
+	var fields []string
 	for _, e := range p.Errors {
-		b.WriteString("; " + e.Pointer + ": " + e.Detail)
+		fields = append(fields, e.Pointer+": "+e.Detail)
 	}
-	return b.String()
+	return strings.Join(fields, "; ")
 }
 
 // httpClient has no time limit of its own: an import takes as long as it takes. Connecting and

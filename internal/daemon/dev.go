@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -171,7 +172,8 @@ func (d *Dev) homeRegions() []string {
 	for _, r := range d.cfg.Regions {
 		names = append(names, r.Name)
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Failed delivers why a part has stopped by itself; then everything should be closed.
