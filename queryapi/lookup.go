@@ -36,8 +36,7 @@ func (a *api) lookup(c echo.Context) error {
 		s.hostname, err = events.ParseHostname(name)
 	}
 	if err != nil {
-		a.metrics.byHostname.count(outcomeInvalid)
-		return invalidAt("/hostname", err)
+		return a.invalid(&a.metrics.byHostname, "/hostname", err)
 	}
 	return a.answer(c, s, &a.metrics.byHostname, began)
 }
@@ -51,10 +50,18 @@ func (a *api) tenant(c echo.Context) error {
 		s.tenant, err = events.ParseTenantID(name)
 	}
 	if err != nil {
-		a.metrics.byTenant.count(outcomeInvalid)
-		return invalidAt("/id", err)
+		return a.invalid(&a.metrics.byTenant, "/id", err)
 	}
 	return a.answer(c, s, &a.metrics.byTenant, began)
+}
+
+// invalid is a look-up of what cannot be there.
+func (a *api) invalid(count *outcomes, pointer string, err error) error {
+	if errors.Is(err, echo.ErrNotFound) {
+		return err
+	}
+	count.count(outcomeInvalid)
+	return invalidAt(pointer, err)
 }
 
 // answer looks the subject up, sends what it finds, and counts it.
@@ -131,10 +138,13 @@ func (a *api) find(c echo.Context, s subject) (*readmodel.Document, error) {
 	return doc, err
 }
 
-// pathParam is a segment of the path, unescaped. echo leaves it escaped where the path held an
-// escape that matters.
+// pathParam is the last segment of the path, unescaped. echo leaves it escaped where the path
+// held an escape that matters, and puts further segments into it: they are no such route.
 func pathParam(c echo.Context, name string) (string, error) {
 	value := c.Param(name)
+	if strings.Contains(value, "/") {
+		return "", echo.ErrNotFound
+	}
 	if c.Request().URL.RawPath == "" {
 		return value, nil
 	}

@@ -200,7 +200,7 @@ func TestLookup_OfATenantInQuarantine_AnswersItsLastGoodContextAndSaysSo(t *test
 }
 
 func TestLookup_WhileNotReady_AsksToComeAgain(t *testing.T) {
-	var why error = errors.New("the region is rebuilding, 40% done")
+	why := errors.New("the region is rebuilding, 40% done")
 	n := newNode(t, func(cfg *queryapi.Config) { cfg.Ready = func() error { return why } })
 	n.commit(1, tenant(t, "ten_acme", 1, "acme.example"))
 	for _, path := range []string{"/v1/lookup/acme.example", "/v1/tenants/ten_acme", "/v1/lookup/acme.example?at_least=" + token(storeID, 1, 0)} {

@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tenantry/tenantry/internal/problem"
-	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
 // outcome is what became of one look-up.
@@ -131,5 +130,3 @@ func newMetrics(reg prometheus.Registerer, region string, waiting *atomic.Int64)
 	)
 	return m
 }
-
-var _ Reader = (*readmodel.Live)(nil)

@@ -167,11 +167,12 @@ var errPanic = errors.New("panic")
 
 // catch turns a panic into an error, so that one bad request ends alone. It is to be deferred.
 func catch(err *error) {
-	switch r := recover(); {
-	case r == nil:
-	case r == http.ErrAbortHandler: // how a handler breaks the connection off
-		panic(r)
-	default:
-		*err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
+	r := recover()
+	if r == nil {
+		return
 	}
+	if abort, ok := r.(error); ok && errors.Is(abort, http.ErrAbortHandler) {
+		panic(r) // how a handler breaks the connection off
+	}
+	*err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
 }
