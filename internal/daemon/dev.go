@@ -136,8 +136,9 @@ func (d *Dev) openKafka(ctx context.Context) (*kafka.Cluster, error) {
 	topic := kafka.Topic{Name: d.cfg.KafkaTopic, Partitions: d.cfg.Partitions}
 	if len(d.cfg.KafkaBrokers) == 0 {
 		// Watermarks never end, so the log must: what a region finds gone, it reads from the store.
-		topic.Retention = 7 * 24 * time.Hour
-		topic.RetentionBytes = 256 << 20
+		// The broker keeps an index entry in memory for each, so a week would cost 100s of MB.
+		topic.Retention = 6 * time.Hour
+		topic.RetentionBytes = 32 << 20
 	}
 	if err := cluster.EnsureTopic(ctx, topic); err != nil {
 		return nil, err
