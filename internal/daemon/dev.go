@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -263,6 +264,7 @@ func (d *Dev) onClose(f func() error) { d.closers = append(d.closers, f) }
 
 // Close stops everything, in the reverse order. It may be called again.
 func (d *Dev) Close() error {
+	d.drain()
 	var errs []error
 	for len(d.closers) > 0 {
 		last := d.closers[len(d.closers)-1]
@@ -270,4 +272,17 @@ func (d *Dev) Close() error {
 		errs = append(errs, last())
 	}
 	return errors.Join(errs...)
+}
+
+// drain stops all servers at once: one after the other, the time that each leaves to the requests
+// under way would add up to more than a stop may take.
+func (d *Dev) drain() {
+	var draining sync.WaitGroup
+	for _, r := range d.regions {
+		draining.Go(func() { _ = r.server.close() }) // the region's Close returns the error
+	}
+	if d.catalogue != nil {
+		draining.Go(func() { _ = d.catalogue.server.close() }) // the same
+	}
+	draining.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,9 @@ type server struct {
 	url    string
 	cancel context.CancelFunc // ends what the handlers wait for
 	ended  chan struct{}
+
+	closing  sync.Once
+	closeErr error
 }
 
 func serve(ln net.Listener, handler http.Handler, log *slog.Logger) *server {
@@ -61,8 +65,14 @@ func serve(ln net.Listener, handler http.Handler, log *slog.Logger) *server {
 	return s
 }
 
-// close lets requests under way end, and cuts off those that do not.
+// close lets requests under way end, and cuts off those that do not. It may be called again,
+// and then waits for the first call.
 func (s *server) close() error {
+	s.closing.Do(func() { s.closeErr = s.shutDown() })
+	return s.closeErr
+}
+
+func (s *server) shutDown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	err := s.http.Shutdown(ctx)
 	cancel()
