@@ -175,7 +175,7 @@ func (h *Handler) attempt(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if len(payloads) == 0 && (r.Key == nil || r.DryRun) {
+	if len(payloads) == 0 && r.Key == nil {
 		return Answer{Outcome: events.Outcome{Stream: s.id, Version: s.version(), Position: s.position()}, Unchanged: true}, nil
 	}
 	if r.Key != nil {

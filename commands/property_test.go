@@ -366,6 +366,7 @@ func content(ctx context.Context, t *rapid.T, s *system, id events.StreamID) any
 		return []any{f.group.Name, f.group.Ring}
 	}
 	line := lineOf(f.tenant)
+	line.Hostnames = append([]events.Hostname{}, line.Hostnames...) // nil or empty is no difference
 	for key, v := range line.Config {
 		line.Config[key] = must(orderedJSON(v))
 	}
