@@ -14,8 +14,8 @@ import (
 type Event struct {
 	ID       uuid.UUID      `json:"id"`
 	Stream   StreamID       `json:"stream"`
-	Version  uint64         `json:"version"`            // of the stream: 1, 2, 3 … without a hole
-	Position uint64         `json:"position,omitempty"` // in the whole store; 0 until it is appended
+	Version  uint64         `json:"version"`           // of the stream: 1, 2, 3 … without a hole
+	Position uint64         `json:"position,omitzero"` // in the whole store; 0 until it is appended
 	Type     Type           `json:"type"`
 	Time     time.Time      `json:"time"` // UTC, microseconds; never before the stream's event before
 	Actor    string         `json:"actor,omitempty"`
