@@ -149,7 +149,7 @@ func (s *Store) finish(c *commit) {
 
 // write stores what the group writes in one transaction, and lets readers see it.
 func (s *Store) write(g *group) error {
-	if err := s.disk.room(); err != nil {
+	if err := s.disk.room(s.tables()); err != nil {
 		return err
 	}
 	head, ts := s.tail.end()

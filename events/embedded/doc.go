@@ -29,7 +29,9 @@
 // # What is on the disk
 //
 // The file FORMAT says which layout the directory has; it is read before anything else, so
-// that an older program refuses what a newer one wrote. The rest is Badger's. Numbers in keys
+// that an older program refuses what a newer one wrote. The file HEAD says how far the log was
+// when the store was last opened or closed, so that a log which has become shorter is not taken for
+// whole. The rest is Badger's. Numbers in keys
 // are 8 octets, big endian, so that keys sort as their numbers do; ∅ is a zero octet, which no
 // ID, kind or hostname contains.
 //

@@ -33,7 +33,7 @@ func prepare(dir string) error {
 	text, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return mark(dir, path)
+		return mark(dir)
 	case err != nil:
 		return fmt.Errorf("open event store: %w", err)
 	}
@@ -51,29 +51,38 @@ func prepare(dir string) error {
 // mark writes the format file into an empty directory. It comes before anything else is
 // written, and appears whole or not at all, so a crash leaves an empty directory or a
 // store without events.
-func mark(dir, path string) error {
+func mark(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("open event store: %w", err)
 	}
 	for _, e := range entries {
-		if e.Name() != formatFile+".new" {
+		if e.Name() != formatFile+newSuffix {
 			return fmt.Errorf("open event store: %s holds other files (%s) and no event store: give an empty directory", dir, e.Name())
 		}
 	}
-	f, err := os.Create(path + ".new")
+	return writeFile(dir, formatFile, fmt.Sprintf("%s%d\n", formatLine, format))
+}
+
+// writeFile replaces a file of the directory as a whole and for good.
+func writeFile(dir, name, text string) error {
+	path := filepath.Join(dir, name)
+	f, err := os.Create(path + newSuffix)
 	if err != nil {
-		return fmt.Errorf("open event store: %w", err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	_, err = fmt.Fprintf(f, "%s%d\n", formatLine, format)
+	_, err = f.WriteString(text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("open event store: %w", err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("open event store: %w", err)
+	if err := os.Rename(path+newSuffix, path); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return syncDir(dir)
 }
+
+// newSuffix is of a file that is not whole yet.
+const newSuffix = ".new"
 
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -93,6 +93,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.disk.roomToOpen(); err != nil {
 		return nil, err
 	}
+	unlock, err := lock(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(verify(cfg.Dir), unlock()); err != nil {
+		return nil, err
+	}
 	db, err := openBadger(cfg.Dir, s.log)
 	if err != nil {
 		return nil, err
@@ -124,21 +131,28 @@ func (s *Store) recover() error {
 		return damaged(s.dir, fmt.Errorf("its head is %d, its last event %d", head, last))
 	}
 	id, found, err := get(txn, keyID())
-	switch {
-	case err != nil:
+	if err != nil {
 		return damaged(s.dir, err)
-	case found && len(id) == len(s.id):
-		s.id = uuid.UUID(id)
-	case found || head > 0:
-		return damaged(s.dir, errors.New("it has no identity"))
-	default:
-		if err := s.mint(ts + 1); err != nil {
-			return fmt.Errorf("write the identity of event store %s: %w", s.dir, err)
+	}
+	copy(s.id[:], id)
+	was, err := readWitness(s.dir)
+	if err != nil {
+		return err
+	}
+	if was.id != uuid.Nil && (s.id != was.id || head < was.position) {
+		return damaged(s.dir, fmt.Errorf("it has events of store %s up to position %d, and had those of store %s up to %d", s.id, head, was.id, was.position))
+	}
+	if !found {
+		if head > 0 {
+			return damaged(s.dir, errors.New("it has no identity"))
 		}
 		ts++
+		if err := s.mint(ts); err != nil {
+			return fmt.Errorf("write the identity of event store %s: %w", s.dir, err)
+		}
 	}
 	s.tail.init(head, ts, s.db.SetDiscardTs)
-	return nil
+	return witness{s.id, head}.write(s.dir)
 }
 
 func (s *Store) mint(ts uint64) error {
@@ -166,6 +180,10 @@ func (s *Store) Close() error {
 		s.broken = errClosed
 		s.writing.Unlock()
 		s.tail.close()
+		head, _ := s.tail.end()
+		if err := (witness{s.id, head}).write(s.dir); err != nil {
+			s.log.Warn("event store keeps an older witness of its head", "dir", s.dir, "position", head, "err", err)
+		}
 		if err = s.db.Close(); err != nil {
 			err = fmt.Errorf("close event store %s: %w", s.dir, err)
 		}

@@ -1,0 +1,24 @@
+package embedded_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// writerDir, where set, makes this program the writer that TestKill_… kills.
+const writerDir = "TENANTRY_TEST_WRITER_DIR"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(writerDir); dir != "" {
+		fmt.Fprintln(os.Stderr, write(dir))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m,
+		// Started once a process by libraries that Badger uses, and never stopped by them.
+		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
+		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+	)
+}
