@@ -19,7 +19,7 @@ var QueryOpenAPI []byte
 // schema's path in [Files]. It is a name, not an address.
 const Base = "https://tenantry.dev/schemas/"
 
-//go:embed event.json events
+//go:embed event.json events golden
 var files embed.FS
 
 // Files has the JSON Schemas and golden encodings:
