@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/eventstest"
+	"github.com/tenantry/tenantry/schemas/schematest"
 )
 
 // headersOf are a record's headers as a consumer gets them.
@@ -46,6 +47,9 @@ func TestRecord_ReadsWhatItWrites(t *testing.T) {
 		if got.IsWatermark() || got.Key() != want.Event.Stream.String() {
 			t.Fatalf("got watermark %t, key %q, want an event with its stream as key", got.IsWatermark(), got.Key())
 		}
+		if err := schematest.CheckRecord(headers, want.Event.Data); err != nil {
+			t.Fatal(err)
+		}
 		for name, value := range headers {
 			if value == "" {
 				t.Fatalf("the header %s is empty, want it left out", name)
@@ -66,6 +70,7 @@ func TestRecord_AWatermarkCarriesNoEvent(t *testing.T) {
 	if got, err := events.ParseRecord(getter(headers), nil); err != nil || !reflect.DeepEqual(got, want) || !got.IsWatermark() {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
+	schematest.Record(t, headers, nil)
 	for _, name := range []string{events.HeaderSubject, events.HeaderVersion, events.HeaderContentType} {
 		if _, there := headers[name]; there {
 			t.Errorf("the watermark has the header %s, which speaks of an event", name)

@@ -15,6 +15,12 @@ var AdminOpenAPI []byte
 //go:embed query.openapi.yaml
 var QueryOpenAPI []byte
 
+// EventsAsyncAPI describes the topic tenantry.events.v1: AsyncAPI 3, in YAML. Its references to
+// events/… lead into [Files]. Treat it as read-only.
+//
+//go:embed events.asyncapi.yaml
+var EventsAsyncAPI []byte
+
 // Base is what the $id of every JSON Schema of this package begins with; the rest of it is the
 // schema's path in [Files]. It is a name, not an address.
 const Base = "https://tenantry.dev/schemas/"
