@@ -13,8 +13,8 @@ import (
 // Payloads has a generator for every type of event. A test holds it complete.
 func Payloads() map[events.Type]*rapid.Generator[events.Payload] {
 	all := make(map[events.Type]*rapid.Generator[events.Payload])
-	add := func(make func(t *rapid.T) events.Payload) {
-		g := rapid.Custom(make)
+	add := func(draw func(t *rapid.T) events.Payload) {
+		g := rapid.Custom(draw)
 		all[g.Example(0).EventType()] = g
 	}
 	for _, p := range []events.Payload{

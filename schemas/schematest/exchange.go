@@ -88,20 +88,20 @@ func (x *exchange) begin(status int, header http.Header) {
 		return
 	}
 	operation := x.operation()
-	response := append(operation, "responses", strconv.Itoa(status))
+	response := below(operation, "responses", strconv.Itoa(status))
 	if _, _, ok := x.doc.at(response...); !ok {
 		x.fail("the document describes no answer %d", status)
 		return
 	}
 	x.checkHeaders(response)
-	contents := x.doc.names(append(response, "content")...)
+	contents := x.doc.names(below(response, "content")...)
 	switch {
 	case len(contents) == 0 && x.content != "":
 		x.fail("the document describes no body for this answer, but it is %s", x.content)
 	case len(contents) > 0 && contents[x.content] == nil:
 		x.fail("the document describes no answer of type %q", x.content)
 	case len(contents) > 0:
-		if _, pointer, ok := x.doc.at(append(response, "content", x.content, "schema")...); ok {
+		if _, pointer, ok := x.doc.at(below(response, "content", x.content, "schema")...); ok {
 			x.schema = pointer
 		}
 	}
@@ -131,9 +131,12 @@ func (x *exchange) operation() []string {
 	return []string{"paths", x.route.Path, strings.ToLower(x.route.Method)}
 }
 
+// below is a longer path, which shares nothing with the shorter one.
+func below(path []string, steps ...string) []string { return slices.Concat(path, steps) }
+
 // checkHeaders holds the answer's headers to those that the document describes.
 func (x *exchange) checkHeaders(response []string) {
-	described := x.doc.names(append(response, "headers")...)
+	described := x.doc.names(below(response, "headers")...)
 	for name := range x.header {
 		known := slices.Contains(anywhere, name)
 		for d := range described {
@@ -144,7 +147,7 @@ func (x *exchange) checkHeaders(response []string) {
 		}
 	}
 	for name := range described {
-		x.checkHeader(name, append(response, "headers", name))
+		x.checkHeader(name, below(response, "headers", name))
 	}
 }
 
@@ -162,7 +165,7 @@ func (x *exchange) checkHeader(name string, path []string) {
 		x.fail("the header %s is there %d times", name, len(values))
 		return
 	}
-	_, pointer, ok := x.doc.at(append(path, "schema")...)
+	_, pointer, ok := x.doc.at(below(path, "schema")...)
 	if !ok {
 		return
 	}
@@ -288,10 +291,10 @@ func (x *exchange) checkRequest(ctx context.Context) {
 	sent := x.sent
 	x.mu.Unlock()
 	operation := x.operation()
-	contents := x.doc.names(append(operation, "requestBody", "content")...)
+	contents := x.doc.names(below(operation, "requestBody", "content")...)
 	switch {
 	case len(sent) == 0:
-		if body, _, ok := x.doc.at(append(operation, "requestBody")...); ok && body.(map[string]any)["required"] == true {
+		if body, _, ok := x.doc.at(below(operation, "requestBody")...); ok && body.(map[string]any)["required"] == true {
 			x.fail("it took a request without a body")
 		}
 		return
@@ -307,7 +310,7 @@ func (x *exchange) checkRequest(ctx context.Context) {
 		x.fail("it took a body of type %q, which the document does not describe", x.req.Header.Get("Content-Type"))
 		return
 	}
-	_, pointer, _ := x.doc.at(append(operation, "requestBody", "content", media, "schema")...)
+	_, pointer, _ := x.doc.at(below(operation, "requestBody", "content", media, "schema")...)
 	s, err := x.doc.schema(pointer)
 	if err != nil {
 		x.fail("%w", err)

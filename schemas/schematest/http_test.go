@@ -190,7 +190,7 @@ func TestValidate_AStreamIsFlushedThrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // only read from
+	defer res.Body.Close()
 	dec := json.NewDecoder(res.Body)
 	for i := range 2 {
 		if err := dec.Decode(&struct{}{}); err != nil {
