@@ -50,6 +50,16 @@ func TestHandler_ACommandThatChangesNothing_AppendsNothingAndSaysWhereTheStreamI
 	}
 }
 
+func TestHandler_ACommandThatChangesNothing_IsAnsweredAlsoWhileTheStoreTakesNoAppends(t *testing.T) {
+	store := &interrupted{Store: openStore(t)}
+	s := systemOn(t, store)
+	s.do(register(acme))
+	store.beforeAppend = func() { t.Error("the store was asked to append") }
+	if a := s.do(ChangeTenant{ID: acme}); !a.Unchanged {
+		t.Errorf("got %+v, want unchanged", a)
+	}
+}
+
 func TestHandler_WhenTheClockIsSetBack_TimesOfAStreamDoNot(t *testing.T) {
 	now := began
 	s := newSystem(t)

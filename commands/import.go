@@ -50,7 +50,7 @@ func (h *Handler) ImportAll(ctx context.Context, meta events.Metadata, lines []C
 			results[i].settle(err)
 		}
 	} else {
-		run := importing{h: h, meta: meta, known: make(map[events.StreamID]state), pending: make(map[events.StreamID]bool)}
+		run := importing{h: h, meta: meta, known: make(map[events.StreamID]state), ours: make(map[events.StreamID]bool)}
 		for start := 0; start < len(lines); start += importChunk {
 			end := min(start+importChunk, len(lines))
 			run.chunk(ctx, lines[start:end], results[start:end])
@@ -70,9 +70,9 @@ type importing struct {
 	// at, or as they will be once the lines before have been appended. That they still are
 	// is for the store to check, when a tenant is appended that refers to them.
 	known map[events.StreamID]state
-	// pending are those of known that lines of this chunk register, which the store has not
-	// been asked about yet.
-	pending map[events.StreamID]bool
+	// ours are those of known that lines of this import register. Whether they could be, and
+	// whether a second line for one agrees, the store has the last word.
+	ours map[events.StreamID]bool
 }
 
 // chunk imports lines, and fills in their results.
@@ -103,7 +103,6 @@ func (run *importing) chunk(ctx context.Context, lines []Command, results []Impo
 		}
 		results[i].settle(err)
 	}
-	clear(run.pending)
 }
 
 // errSame says that a line's stream exists, and that all is as the line says.
@@ -124,7 +123,7 @@ func (run *importing) prepare(ctx context.Context, line Command) (events.Batch, 
 	// Databases and groups are few, and the tenants behind them in the input refer to them, so
 	// of those that exist we have to know it.
 	ground := s.id.Kind() != events.KindTenant
-	if ground && !run.pending[s.id] {
+	if ground && !run.ours[s.id] {
 		now, err := run.look(ctx, s.id)
 		if err != nil {
 			return events.Batch{}, err
@@ -155,8 +154,8 @@ func (run *importing) prepare(ctx context.Context, line Command) (events.Batch, 
 	if err != nil {
 		return events.Batch{}, fmt.Errorf("%s of %s: %w", c.name(), s.id, err)
 	}
-	if ground && !run.pending[s.id] {
-		run.known[s.id], run.pending[s.id] = after, true
+	if ground && !run.ours[s.id] {
+		run.known[s.id], run.ours[s.id] = after, true
 	}
 	return b, nil
 }

@@ -224,6 +224,32 @@ func TestImport_WhenADatabaseOfTheFileCannotBeRegistered_ItsTenantsAreDecidedAne
 	}
 }
 
+func TestImport_WhenADatabaseOfTheFileCannotBeRegistered_ItsSecondLineDoesNotPassForUnchanged(t *testing.T) {
+	store := &interrupted{Store: openStore(t)}
+	s := systemOn(t, store)
+	theirs := database(db("one"), 0)
+	theirs.Engine = "mysql"
+	store.beforeAppendAll = func() { s.do(theirs) }
+	checkOutcomes(t, s.imported(database(db("one"), 0), database(db("one"), 0)), "conflict engine", "conflict engine")
+}
+
+func TestImport_WhenAMissingDatabaseIsRegisteredMeanwhile_LaterLinesSeeIt(t *testing.T) {
+	store := &interrupted{Store: openStore(t)}
+	s := systemOn(t, store)
+	on := func(id string) Command {
+		c := register(ten(id))
+		c.Database = db("soon")
+		return c
+	}
+	lines := []Command{on("early")}
+	for i := range importChunk {
+		lines = append(lines, register(ten(fmt.Sprintf("t%d", i))))
+	}
+	store.beforeAppendAll = func() { s.do(database(db("soon"), 0)) }
+	got := s.imported(append(lines, on("late"))...)
+	checkOutcomes(t, []string{got[0], got[len(got)-1]}, "invalid there is no database db_soon", "created")
+}
+
 func TestImport_WithAnActorThatIsTooLong_RefusesEveryLine(t *testing.T) {
 	s := newSystem(t)
 	for _, r := range s.ImportAll(t.Context(), events.Metadata{Actor: strings.Repeat("a", 501)}, []Command{register(acme), database(db("one"), 0)}) {

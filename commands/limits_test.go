@@ -166,6 +166,7 @@ func TestLimits_OfWhatATenantHasAlready_RefuseTheNextOne(t *testing.T) {
 		{name: "a change of one of 200 keys", given: keys, when: SetConfig{acme, "k1", raw("2")}, then: given(events.ConfigSet{Key: "k1", Value: raw("2")})},
 		{name: "the last octet of 128 KiB", given: big, when: SetConfig{acme, "last", raw(sized(28))}, then: given(events.ConfigSet{Key: "last", Value: raw(sized(28))})},
 		{name: "an octet more than 128 KiB", given: big, when: SetConfig{acme, "last", raw(sized(29))}, refused: Invalid, at: "/value", says: "131073 octets"},
+		{name: "another value as large in place of a large one", given: big, when: SetConfig{acme, "k001", raw(strings.ToUpper(sized(16<<10 - 8)))}, then: given(events.ConfigSet{Key: "k001", Value: raw(strings.ToUpper(sized(16<<10 - 8)))})},
 		{name: "a smaller value in place of a large one", given: big, when: SetConfig{acme, "k001", raw(`1`)}, then: given(events.ConfigSet{Key: "k001", Value: raw(`1`)})},
 	})
 }

@@ -154,6 +154,7 @@ func TestSecrets_InAConfigurationValue_AreRefusedWhereTheyStand(t *testing.T) {
 		{"password", `""`, nil},
 		{"password", `null`, nil},
 		{"password", `{"min_length":12,"rule":"one digit"}`, nil},
+		{"smtp", `{"password":{"from":"kv"}}`, nil},
 		{"form", `{"password":"required"}`, nil},
 		{"oidc", `{"token":"https://auth.example/token","issuer":"https://auth.example"}`, nil},
 		{"limits", `{"token":4096,"secret":true}`, nil},

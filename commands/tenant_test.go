@@ -109,6 +109,7 @@ func TestProductCommands(t *testing.T) {
 		{name: "other seats", given: has, when: set(events.Product{Plan: "pro", Seats: new(int64(0)), Features: []string{"sso"}}), then: changed(events.Product{Plan: "pro", Seats: new(int64(0)), Features: []string{"sso"}})},
 		{name: "seats no longer counted", given: has, when: set(events.Product{Plan: "pro", Features: []string{"sso"}}), then: changed(events.Product{Plan: "pro", Features: []string{"sso"}})},
 		{name: "the settings are replaced whole", given: has, when: set(events.Product{Plan: "pro"}), then: changed(events.Product{Plan: "pro"})},
+		{name: "other features", given: has, when: set(events.Product{Plan: "pro", Seats: new(int64(5)), Features: []string{"sso", "audit"}}), then: changed(events.Product{Plan: "pro", Seats: new(int64(5)), Features: []string{"sso", "audit"}})},
 		{name: "a trial", given: has, when: set(events.Product{Plan: "pro", TrialUntil: &trial}), then: changed(events.Product{Plan: "pro", TrialUntil: &trial})},
 		{
 			name:  "the same moment in another zone is the same trial",
