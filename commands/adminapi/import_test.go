@@ -97,6 +97,7 @@ type piped struct {
 func (s *server) pipe() *piped {
 	s.t.Helper()
 	in, out := io.Pipe()
+	s.t.Cleanup(func() { _ = out.Close() })
 	r, err := http.NewRequest("POST", s.url+"/v1/import", in)
 	if err != nil {
 		s.t.Fatal(err)
@@ -158,7 +159,6 @@ func TestImport_EachLineIsAnsweredBeforeTheNextIsSent(t *testing.T) {
 	if p.answers.Scan() {
 		t.Errorf("got one answer too many: %s", p.answers.Text())
 	}
-	// The connection serves other requests after that.
 	s.get("/v1/tenants").want(200)
 }
 

@@ -64,22 +64,22 @@ func (a *api) importLines(c echo.Context) error {
 	// Without it HTTP/1 reads the whole body before the first answer. HTTP/2 and test recorders
 	// do not know it, and need it no more than the deadlines below.
 	_ = control.EnableFullDuplex()
+	// What ends the reading below ends the connection for good: net/http, which reads on behind the
+	// body, would cancel whatever request came next.
+	c.Response().Header().Set("Connection", "close")
 	// A person may pause between two lines; a connection that is gone is noticed all the same.
 	_ = control.SetReadDeadline(time.Time{})
 
 	queue := newLineQueue()
-	defer context.AfterFunc(r.Context(), func() { queue.stop() })()
+	defer context.AfterFunc(r.Context(), queue.stop)()
 	reading := make(chan struct{})
 	go func() {
 		defer close(reading)
 		queue.finish(readLines(r.Body, queue))
 	}()
 	defer func() {
-		if queue.stop() {
-			// Wakes a reader that waits for the client. Once the body has ended there is none, and
-			// a deadline would end the connection, which may serve other requests.
-			_ = control.SetReadDeadline(time.Now())
-		}
+		queue.stop()
+		_ = control.SetReadDeadline(time.Now()) // wakes a reader that waits for the client
 		<-reading
 	}()
 	return a.importFrom(r.Context(), queue, meta, a.newImportWriter(c))

@@ -119,11 +119,10 @@ func (q *lineQueue) waiting() bool {
 // errStopped says that the import was ended from outside.
 var errStopped = errors.New("import was stopped")
 
-// stop wakes both sides and ends them. It tells whether lines may still be being read.
-func (q *lineQueue) stop() (reading bool) {
+// stop wakes both sides and ends them.
+func (q *lineQueue) stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stopped = true
 	q.changed.Broadcast()
-	return q.end == nil
 }

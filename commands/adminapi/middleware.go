@@ -142,7 +142,7 @@ func traceparent(ctx context.Context) string {
 func (a *api) answerError(err error, c echo.Context) {
 	ctx := c.Request().Context()
 	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError && ctx.Err() == nil {
+	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 		a.log.ErrorContext(ctx, "request failed", "method", c.Request().Method, "route", c.Path(),
 			"request_id", requestID(c), "status", p.Status, "err", err)
 	}
