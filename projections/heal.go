@@ -167,18 +167,21 @@ var errStillBad = errors.New("still does not fold")
 // release takes a stream out of quarantine if all of the rest folds now.
 func (p *Projector) release(m *readmodel.Model, q readmodel.Quarantine, rest []events.Event) error {
 	var cause error
-	err := m.Update(func(tx *readmodel.Tx) (err error) {
-		if cause, err = foldRest(tx, q.Stream, rest); cause != nil {
+	err := m.Update(func(tx *readmodel.Tx) error {
+		var err error
+		cause, err = foldRest(tx, q.Stream, rest)
+		if err == nil && cause != nil {
 			return errStillBad // so that nothing is committed
 		}
 		return err
 	})
-	if cause != nil {
+	switch {
+	case errors.Is(err, errStillBad):
 		p.log.Error("a stream stays in quarantine", "stream", q.Stream, "version", q.Version, "err", cause)
 		return nil
+	case err != nil:
+		return err
 	}
-	if err == nil {
-		p.log.Info("a stream is out of quarantine", "stream", q.Stream, "events", len(rest))
-	}
-	return err
+	p.log.Info("a stream is out of quarantine", "stream", q.Stream, "events", len(rest))
+	return nil
 }

@@ -69,7 +69,7 @@ func printConfig(cmd *cobra.Command, _ []string) error {
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s:\t%s\t# %s\n", r.Name, r.Value, r.Source) //nolint:errcheck // Flush says it
+		fmt.Fprintf(w, "%s:\t%s\t# %s\n", r.Name, r.Value, r.Source)
 	}
 	return w.Flush()
 }

@@ -127,7 +127,7 @@ func causeOf(ctx context.Context, err error) error {
 // ifStopped is nil where the user has told the program to stop: that is no failure.
 func ifStopped(cmd *cobra.Command, err error) error {
 	if cmd.Context().Err() != nil {
-		return nil
+		return nil //nolint:nilerr // what was under way could only fail
 	}
 	return err
 }

@@ -26,7 +26,7 @@ databases and groups, are left out.`,
 			if err != nil {
 				return err
 			}
-			defer resp.Body.Close() //nolint:errcheck // read to the end, or failed before
+			defer resp.Body.Close()
 			if _, err := io.Copy(cmd.OutOrStdout(), resp.Body); err != nil {
 				return fmt.Errorf("the export was cut short: %w", err)
 			}

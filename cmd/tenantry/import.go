@@ -130,7 +130,7 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 			size = info.Size()
 		}
 	}
-	defer in.Close() //nolint:errcheck // it was only read
+	defer in.Close()
 	progress := newProgress(cmd, "import", size)
 	defer progress.end()
 	ctx, cancel := context.WithCancel(ctx)
@@ -142,7 +142,7 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to the end, or failed before
+	defer resp.Body.Close()
 	summary := new(importSummary)
 	lines := bufio.NewReaderSize(resp.Body, 64<<10)
 	for {

@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitDone
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "tenantry: "+text) //nolint:errcheck // there is nowhere else to say it
+		fmt.Fprintln(stderr, "tenantry: "+text)
 	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code

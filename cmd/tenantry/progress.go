@@ -69,7 +69,7 @@ func (p *progress) line() {
 		left := time.Duration(float64(took) * float64(p.size-p.taken) / float64(p.taken))
 		text += fmt.Sprintf(", %d%%, about %s left", p.taken*100/p.size, left.Round(time.Second))
 	}
-	fmt.Fprintln(p.out, text) //nolint:errcheck // as above
+	fmt.Fprintln(p.out, text)
 }
 
 func (p *progress) end() {

@@ -135,7 +135,7 @@ func request(ctx context.Context, method, url string, body io.Reader, header htt
 	if resp.StatusCode < 300 {
 		return resp, nil
 	}
-	defer resp.Body.Close() //nolint:errcheck // the answer was an error already
+	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %s", method, url, resp.Status)
@@ -153,7 +153,7 @@ func get(ctx context.Context, url string, v any) (http.Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it is read to the end
+	defer resp.Body.Close()
 	if err := json.UnmarshalRead(resp.Body, v); err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", url, err)
 	}

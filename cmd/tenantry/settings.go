@@ -101,7 +101,7 @@ type setting struct {
 
 // readSettings reads a file whose top level is keys with a value or a list of values.
 func readSettings(path string) (settings, error) {
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(path) //nolint:gosec // the user names the file
 	if err != nil {
 		return nil, usage("read the configuration: %w", err)
 	}

@@ -48,7 +48,7 @@ func runStatus(cmd *cobra.Command, _ []string) error {
 	var failed []error
 	var raws []jsontext.Value
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "REGION\tREADY\tPOSITION\tSTALENESS\tQUARANTINED\tGENERATION\tNODE\tURL") //nolint:errcheck // Flush says it
+	fmt.Fprintln(w, "REGION\tREADY\tPOSITION\tSTALENESS\tQUARANTINED\tGENERATION\tNODE\tURL")
 	for _, name := range slices.Sorted(maps.Keys(urls)) {
 		var raw jsontext.Value
 		if _, err := get(cmd.Context(), urls[name]+"/v1/status", &raw); err != nil {
@@ -68,7 +68,7 @@ func runStatus(cmd *cobra.Command, _ []string) error {
 		if s.StalenessMS != nil {
 			staleness = (time.Duration(*s.StalenessMS) * time.Millisecond).String()
 		}
-		fmt.Fprintf(w, "%s\t%t\t%d\t%s\t%d\t%s\t%s\t%s\n", s.Region, s.Ready, s.Position, staleness, //nolint:errcheck // as above
+		fmt.Fprintf(w, "%s\t%t\t%d\t%s\t%d\t%s\t%s\t%s\n", s.Region, s.Ready, s.Position, staleness,
 			len(s.Quarantined), s.Generation, s.Node, urls[name])
 	}
 	if asJSON(cmd) {

@@ -66,7 +66,7 @@ func newTenantEvents() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 			if !asJSON(cmd) {
-				fmt.Fprintln(w, "VERSION\tPOSITION\tTIME\tTYPE\tACTOR\tREASON\tDATA") //nolint:errcheck // Flush says it
+				fmt.Fprintln(w, "VERSION\tPOSITION\tTIME\tTYPE\tACTOR\tREASON\tDATA")
 			}
 			err := eachPage(cmd, "/v1/tenants/"+url.PathEscape(args[0])+"/events", url.Values{}, func(item jsontext.Value) error {
 				if asJSON(cmd) {
@@ -114,7 +114,7 @@ func newTenantList() *cobra.Command {
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 			if !asJSON(cmd) {
-				fmt.Fprintln(w, "ID\tSTATUS\tHOME\tGROUP\tPRIMARY HOSTNAME\tNAME") //nolint:errcheck // Flush says it
+				fmt.Fprintln(w, "ID\tSTATUS\tHOME\tGROUP\tPRIMARY HOSTNAME\tNAME")
 			}
 			err := eachPage(cmd, "/v1/tenants", query, func(item jsontext.Value) error {
 				if asJSON(cmd) {
@@ -197,7 +197,7 @@ func printRows(cmd *cobra.Command, object jsontext.Value) error {
 		"database", "config", "version", "position", "created_at", "updated_at",
 	} {
 		if v, ok := members[name]; ok {
-			fmt.Fprintf(w, "%s\t%s\n", name, strings.Trim(string(v), `"`)) //nolint:errcheck // Flush says it
+			fmt.Fprintf(w, "%s\t%s\n", name, strings.Trim(string(v), `"`))
 		}
 	}
 	return w.Flush()

@@ -114,7 +114,10 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 		return nil, err
 	}
 	d.onClose(d.catalogue.Close)
-	return d, d.openRegions(ctx, cluster, tel)
+	if err := d.openRegions(ctx, cluster, tel); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 func (d *Dev) openKafka(ctx context.Context) (*kafka.Cluster, error) {

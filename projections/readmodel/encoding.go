@@ -49,8 +49,6 @@ func (h *head) bytes() []byte {
 	return s
 }
 
-func (h *head) string() string { return string(h.bytes()) }
-
 func putString(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)
