@@ -94,7 +94,6 @@ func (run *importing) chunk(ctx context.Context, lines []Command, results []Impo
 		i := index[n]
 		err := r.Err
 		if err != nil {
-			delete(run.known, lines[i].Target())
 			if errors.Is(err, events.ErrConflict) {
 				err = run.again(ctx, lines[i])
 			} else {

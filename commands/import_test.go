@@ -233,6 +233,24 @@ func TestImport_WhenADatabaseOfTheFileCannotBeRegistered_ItsSecondLineDoesNotPas
 	checkOutcomes(t, s.imported(database(db("one"), 0), database(db("one"), 0)), "conflict engine", "conflict engine")
 }
 
+func TestImport_WhenTheDatabaseMoves_OnlyTheLinesOnTheWayAreDecidedOneByOne(t *testing.T) {
+	store := &interrupted{Store: openStore(t)}
+	s := systemOn(t, store)
+	s.do(database(db("one"), 0))
+	var lines []Command
+	var want []string
+	for i := range 2 * importChunk {
+		c := register(ten(fmt.Sprintf("t%d", i)))
+		c.Database = db("one")
+		lines, want = append(lines, c), append(want, "created")
+	}
+	store.beforeAppendAll = func() { s.do(ChangeEndpoint{ID: db("one"), Port: new(1)}) }
+	checkOutcomes(t, s.imported(lines...), want...)
+	if got, want := store.appends, 2+importChunk; got != want {
+		t.Errorf("%d commands were appended one by one, want %d: the two of others and the first chunk", got, want)
+	}
+}
+
 func TestImport_WhenAMissingDatabaseIsRegisteredMeanwhile_LaterLinesSeeIt(t *testing.T) {
 	store := &interrupted{Store: openStore(t)}
 	s := systemOn(t, store)

@@ -127,6 +127,8 @@ func together(all ...func()) {
 type interrupted struct {
 	events.Store
 	beforeLoad, beforeAppend, beforeAppendAll func()
+
+	appends int // single ones
 }
 
 func once(f *func()) {
@@ -142,6 +144,7 @@ func (s *interrupted) Load(ctx context.Context, id events.StreamID, after uint64
 }
 
 func (s *interrupted) Append(ctx context.Context, b events.Batch) (events.Outcome, error) {
+	s.appends++
 	once(&s.beforeAppend)
 	return s.Store.Append(ctx, b)
 }

@@ -36,8 +36,8 @@ var (
 // walk checks every string of a value. secret says that the value itself is under a
 // secret's name.
 func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) error {
-	// within is, per open array or object, whether a string directly in it is a secret's: an
-	// array's are where the array is, an object's are by their own names.
+	// within is, per open array or object, whether it is itself under a secret's name. Strings in
+	// an array are, then; an object's are by their own names.
 	var within []bool
 	d := jsontext.NewDecoder(bytes.NewReader(v))
 	for {
@@ -53,7 +53,7 @@ func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) e
 			if d.StackDepth() > maxValueDepth {
 				return errTooDeep
 			}
-			within = append(within, secret && token.Kind() == '[')
+			within = append(within, secret)
 		case '}', ']':
 			within = within[:len(within)-1]
 		case '"':
@@ -73,7 +73,7 @@ func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) e
 				f.noSecret(at, "value", s)
 			}
 		}
-		// What comes next is under the innermost array's name, or gets a name of its own.
+		// What comes next is under the array's name, or gets a name of its own.
 		secret = len(within) > 0 && within[len(within)-1]
 	}
 }
