@@ -60,7 +60,7 @@ func Open(cfg Config) (*Model, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	db, err := badger.Open(options(cfg))
+	db, err := open(options(cfg))
 	if err != nil {
 		return nil, openError(cfg.Dir, err)
 	}
