@@ -43,7 +43,7 @@ func TestHTTP_NoSuchPathOrMethod_IsAProblem(t *testing.T) {
 		method, path, _ := strings.Cut(request, " ")
 		r := s.send(method, path, "")
 		r.refused(405, "method-not-allowed")
-		for _, m := range strings.Fields(allow) {
+		for m := range strings.FieldsSeq(allow) {
 			if !strings.Contains(r.header.Get("Allow"), m) {
 				t.Errorf("%s: got Allow %q, without %s", request, r.header.Get("Allow"), m)
 			}
@@ -71,7 +71,7 @@ func TestHTTP_TooLargeABody_IsRefused(t *testing.T) {
 	}
 	s.send("POST", "/v1/groups", pad(mebi+1)).refused(413, "too-large")
 	// Without a Content-Length it is found out while it is read.
-	r, err := http.NewRequest("POST", s.url+"/v1/groups", io.MultiReader(strings.NewReader(pad(mebi+1))))
+	r, err := http.NewRequest(http.MethodPost, s.url+"/v1/groups", io.MultiReader(strings.NewReader(pad(mebi+1))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func (s *server) pipe() *piped {
 	s.t.Helper()
 	in, out := io.Pipe()
 	s.t.Cleanup(func() { _ = out.Close() })
-	r, err := http.NewRequest("POST", s.url+"/v1/import", in)
+	r, err := http.NewRequest(http.MethodPost, s.url+"/v1/import", in)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func TestImport_ManyLines_MemoryDoesNotGrow(t *testing.T) {
 			}
 			defer func() { _ = conn.Close() }()
 			_ = conn.(*net.TCPConn).SetReadBuffer(64 << 10) // what the kernel keeps is no merit of ours
-			r, err := http.NewRequest("POST", web.URL+"/v1/import", &generator{lines: many})
+			r, err := http.NewRequest(http.MethodPost, web.URL+"/v1/import", &generator{lines: many})
 			if err != nil {
 				t.Fatal(err)
 			}

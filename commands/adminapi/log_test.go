@@ -151,7 +151,7 @@ func TestStream_TheStoreFailsHalfWay_TheAnswerBreaksOff(t *testing.T) {
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: got %d octets and error %v, want an answer that breaks off", path, len(body), err)
 		}
-		if lines := strings.Count(string(body), "\n"); r.StatusCode != 200 || lines < 100 {
+		if lines := strings.Count(string(body), "\n"); r.StatusCode != http.StatusOK || lines < 100 {
 			t.Errorf("%s: got status %d and %d lines", path, r.StatusCode, lines)
 		}
 		// At the start the status can still tell.

@@ -66,13 +66,14 @@ var errPanic = errors.New("panic")
 func catch(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
-			switch r := recover(); {
-			case r == nil:
-			case r == http.ErrAbortHandler: // how a handler breaks the connection off
-				panic(r)
-			default:
-				err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
+			r := recover()
+			if r == nil {
+				return
 			}
+			if e, ok := r.(error); ok && errors.Is(e, http.ErrAbortHandler) {
+				panic(r) // how a handler breaks the connection off
+			}
+			err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
 		}()
 		return next(c)
 	}

@@ -80,12 +80,8 @@ func (l *lineWriter) close() error {
 
 // acceptLines refuses a client that says it cannot read NDJSON.
 func acceptLines(c echo.Context) error {
-	for _, value := range c.Request().Header.Values("Accept") {
-		if accepts(value) {
-			return nil
-		}
-	}
-	if len(c.Request().Header.Values("Accept")) == 0 {
+	ranges := c.Request().Header.Values("Accept")
+	if len(ranges) == 0 || accepts(strings.Join(ranges, ",")) {
 		return nil
 	}
 	return kindAccept.problem("the answer is NDJSON: send Accept: %s", ndjson)

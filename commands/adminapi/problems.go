@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -67,13 +68,19 @@ func badRequest(format string, args ...any) error { return kindBadRequest.proble
 
 func errUnsupported(detail string) error { return kindUnsupported.problem("%s", detail) }
 
-func errTooLarge() error {
+func errTooLarge() *problem.Problem {
 	return kindTooLarge.problem("a body may have %d octets at most: send less, or send many tenants to POST /v1/import", maxBody)
 }
+
+// maxDetail is the most octets of a sentence that repeats what the client sent.
+const maxDetail = 500
 
 // invalid is a request that says something wrong at one place.
 func invalid(pointer, format string, args ...any) error {
 	detail := fmt.Sprintf(format, args...)
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "…"
+	}
 	p := kindInvalid.problem("%s", detail)
 	p.Errors = []problem.Field{{Pointer: pointer, Detail: detail}}
 	return p
@@ -143,7 +150,7 @@ func routing(err *echo.HTTPError) *problem.Problem {
 	case http.StatusMethodNotAllowed:
 		return kindMethod.problem("use one of the methods that the Allow header lists")
 	case http.StatusRequestEntityTooLarge:
-		return errTooLarge().(*problem.Problem)
+		return errTooLarge()
 	case http.StatusUnsupportedMediaType:
 		return kindUnsupported.problem("send Content-Type: application/json")
 	case http.StatusRequestTimeout:

@@ -67,13 +67,11 @@ func (s *spool) toFile(b []byte) error {
 		return errSpoolFull
 	}
 	if s.file == nil {
-		file, err := unnamedFile()
-		if err != nil {
-			s.noFile = true
+		s.file, s.noFile = unnamedFile()
+		if s.noFile {
 			s.memory = append(s.memory, b...)
 			return nil
 		}
-		s.file = file
 	}
 	if _, err := s.file.WriteAt(b, s.written); err != nil {
 		return fmt.Errorf("keep answers of an import: %w", err)
@@ -82,16 +80,18 @@ func (s *spool) toFile(b []byte) error {
 	return nil
 }
 
-// unnamedFile is gone by itself when it is closed, or when the process ends.
-func unnamedFile() (*os.File, error) {
+// unnamedFile is gone by itself when it is closed, or when the process ends. Where there is no
+// place for one, which is no fault of the import's, it is none.
+func unnamedFile() (file *os.File, none bool) {
 	file, err := os.CreateTemp("", "tenantry-import-*")
 	if err != nil {
-		return nil, err
+		return nil, true
 	}
 	if err := os.Remove(file.Name()); err != nil {
-		return nil, errors.Join(err, file.Close())
+		_ = file.Close()
+		return nil, true
 	}
-	return file, nil
+	return file, false
 }
 
 // next waits for something to read, and is valid until the call after. At the end it is io.EOF.

@@ -17,6 +17,9 @@ import (
 // maxFaults is how many faults of one body are reported; more would be no help.
 const maxFaults = 50
 
+// maxDetail is the most octets of one fault's sentence.
+const maxDetail = 500
+
 // FieldsError says that the body is JSON, but that some of its fields are wrong.
 type FieldsError struct{ Fields []problem.Field }
 
@@ -105,9 +108,14 @@ func (o *Object) Fault(name, format string, args ...any) {
 }
 
 func fault(faults *[]problem.Field, at jsontext.Pointer, format string, args ...any) {
-	if len(*faults) < maxFaults {
-		*faults = append(*faults, problem.Field{Pointer: string(at), Detail: fmt.Sprintf(format, args...)})
+	if len(*faults) >= maxFaults {
+		return
 	}
+	detail := fmt.Sprintf(format, args...)
+	if len(detail) > maxDetail { // an ID of many kilobytes is not sent back
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "…"
+	}
+	*faults = append(*faults, problem.Field{Pointer: string(at), Detail: detail})
 }
 
 // Has tells whether the member is there, null or not. Asking makes it a known one.
