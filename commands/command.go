@@ -51,9 +51,6 @@ type claimer interface {
 	pointerTo(h events.Hostname) string
 }
 
-// checkCommand is the refusal of a command that no state would allow; nil: none.
-func checkCommand(c Command) error { return Check(c) }
-
 // Check finds all that is wrong with a command itself, whatever the state. It is nil or a
 // [*Refusal] of code Invalid. The Handler checks too; this is for a caller that has found faults
 // of its own, and wants to report all of them together.

@@ -93,7 +93,7 @@ func (h *Handler) once(ctx context.Context, r Request) (Answer, error) {
 	if a, found, err := h.recall(ctx, r); found || err != nil {
 		return a, err
 	}
-	if err := checkCommand(r.Command); err != nil {
+	if err := Check(r.Command); err != nil {
 		return Answer{}, err
 	}
 	a, err := h.carryOut(ctx, r)

@@ -115,7 +115,7 @@ func (run *importing) prepare(ctx context.Context, line Command) (events.Batch, 
 	if !ok {
 		return events.Batch{}, &Refusal{Code: Invalid, Detail: fmt.Sprintf("a %s cannot be imported: import tenants, databases and groups", line.name())}
 	}
-	if err := checkCommand(c); err != nil {
+	if err := Check(c); err != nil {
 		return events.Batch{}, err
 	}
 	s := state{id: c.Target()}

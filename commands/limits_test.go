@@ -52,7 +52,10 @@ func TestLimits_AtTheEdgeAreTaken_OneBeyondIsRefusedWithAPointer(t *testing.T) {
 		{"a name with NUL", named("a\x00b"), "/name"},
 		{"a name with a line break", named("a\nb"), "/name"},
 		{"a name with DEL", named("a\x7fb"), "/name"},
-		{"a name with a C1 control character", named("a\u0085b"), "/name"},
+		{"a name with NEL", named("a\u0085b"), "/name"},
+		{"a name with the beginning of a terminal's control sequence", named("a\u009bb"), "/name"},
+		{"a name with the end of a terminal's control string", named("a\u009cb"), "/name"},
+		{"a name with a quote of Windows-1252 that was taken for Latin-1", named("L\u0092Aquila"), ""},
 		{"a name with a line separator", named("a\u2028b"), "/name"},
 		{"a name with a paragraph separator", named("a\u2029b"), "/name"},
 		{"a name that turns its direction around", named("a\u202eb"), "/name"},
@@ -120,7 +123,7 @@ func TestLimits_AtTheEdgeAreTaken_OneBeyondIsRefusedWithAPointer(t *testing.T) {
 		{"a secret_ref of 513 octets", database(func(c *RegisterDatabase) { c.Endpoint.SecretRef = "file:///" + strings.Repeat("s", 505) }), "/secret_ref"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := checkCommand(tt.c)
+			err := Check(tt.c)
 			if tt.at == "" {
 				if err != nil {
 					t.Fatalf("refused: %v", err)
@@ -174,7 +177,7 @@ func TestLimits_OfWhatATenantHasAlready_RefuseTheNextOne(t *testing.T) {
 func TestRefusal_OfThousandFaults_SaysHowManyAndNamesFifty(t *testing.T) {
 	c := RegisterTenant{ID: acme, Name: "Acme", HomeRegion: "eu-west", Hostnames: make([]events.Hostname, 500)}
 	var r *Refusal
-	if err := checkCommand(c); !errors.As(err, &r) {
+	if err := Check(c); !errors.As(err, &r) {
 		t.Fatalf("got %v, want a refusal", err)
 	}
 	if len(r.Fields) != 50 || !strings.Contains(r.Detail, "500") {

@@ -99,7 +99,7 @@ func TestCodeOf_FindsTheCodeOfAWrappedRefusalAndOfNothingElse(t *testing.T) {
 }
 
 func TestFaults_WithoutAField_AreInTheDetail(t *testing.T) {
-	err := checkCommand(SetProduct{ID: acme, Product: "Jira", Settings: events.Product{Plan: "", Seats: new(int64(-1))}})
+	err := Check(SetProduct{ID: acme, Product: "Jira", Settings: events.Product{Plan: "", Seats: new(int64(-1))}})
 	var r *Refusal
 	if !errors.As(err, &r) || len(r.Fields) != 2 || !strings.HasPrefix(r.Detail, "3 things are wrong; a product's name is") {
 		t.Errorf("got %+v, want two fields and the name in the detail", err)

@@ -200,7 +200,7 @@ func TestRegisterTenant_ComparedWithOneThatExists_FindsTheFirstDifferenceAndNoth
 			s := must(state{id: acme.Stream()}.apply(stream))
 			c := RegisterTenant{ID: acme, Name: "Acme", HomeRegion: "eu-west"}
 			tt.change(&c)
-			if err := checkCommand(c); err != nil {
+			if err := Check(c); err != nil {
 				t.Fatal(err)
 			}
 			checkDifference(t, c.differs(s), tt.says)

@@ -60,7 +60,7 @@ func (sc scenario) run(t *testing.T) {
 	}
 	before := fold(sc.when.Target(), sc.given)
 
-	got, err := []events.Payload(nil), checkCommand(sc.when)
+	got, err := []events.Payload(nil), Check(sc.when)
 	if err == nil {
 		got, err = decide(sc.when, before, f)
 	}

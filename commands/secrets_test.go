@@ -162,7 +162,7 @@ func TestSecrets_InAConfigurationValue_AreRefusedWhereTheyStand(t *testing.T) {
 		{"password", `"vault://u:p@vault/kv"`, []string{"/value"}},
 		{"password", `"vault://"`, []string{"/value"}},
 	} {
-		err := checkCommand(SetConfig{ID: acme, Key: tt.key, Value: jsontext.Value(tt.value)})
+		err := Check(SetConfig{ID: acme, Key: tt.key, Value: jsontext.Value(tt.value)})
 		var r *Refusal
 		switch {
 		case len(tt.at) == 0 && err != nil:
@@ -231,7 +231,7 @@ func TestSecrets_InEveryFieldThatIsText_AreRefused(t *testing.T) {
 		{ref("file:///run/secrets/pg"), nil},
 		{ref("vault://ns@vault.example/kv/pg"), nil},
 	} {
-		err := checkCommand(tt.c)
+		err := Check(tt.c)
 		var at []string
 		if r, ok := errors.AsType[*Refusal](err); ok {
 			for _, f := range r.Fields {
@@ -251,7 +251,7 @@ func FuzzSetConfig_OfAnyValue_PointsIntoTheBody(f *testing.F) {
 	f.Add("password", `[["x1"],{"":"password=hunter2"}]`)
 	f.Add("k", `"\u0000"`)
 	f.Fuzz(func(t *testing.T, key, value string) {
-		err := checkCommand(SetConfig{ID: acme, Key: key, Value: jsontext.Value(value)})
+		err := Check(SetConfig{ID: acme, Key: key, Value: jsontext.Value(value)})
 		r, ok := errors.AsType[*Refusal](err)
 		if !ok {
 			if !jsontext.Value(value).IsValid() {
