@@ -134,24 +134,19 @@ func TestRelay_FedAndFailingWhileItRuns_PublishesEachEventOnce(t *testing.T) {
 			RetryMin: time.Microsecond, RetryMax: time.Millisecond, MarkEvery: 50 * time.Microsecond, IdleEvery: time.Millisecond,
 		})
 		for range rapid.IntRange(1, 4).Draw(rt, "lives") {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-			var group sync.WaitGroup
-			group.Go(func() {
-				if err := r.Run(ctx); err != nil {
-					rt.Errorf("Run = %v", err)
+			appends := rapid.SliceOfN(rapid.IntRange(0, 40), 1, 8).Draw(rt, "appends")
+			patient := rapid.Bool().Draw(rt, "caught up before it is killed")
+			live(rt, r, func(ctx context.Context) { // draws nothing: rapid may panic in Draw
+				for _, n := range appends {
+					failing.Add(int64(n % 3))
+					for i := range n {
+						store.append(all[(i*7+n)%len(all)])
+					}
+				}
+				if patient {
+					awaitPublished(ctx, rt, r, store)
 				}
 			})
-			for _, n := range rapid.SliceOfN(rapid.IntRange(0, 40), 1, 8).Draw(rt, "appends") {
-				failing.Add(int64(n % 3))
-				for i := range n {
-					store.append(all[(i*7+n)%len(all)])
-				}
-			}
-			if rapid.Bool().Draw(rt, "caught up before it is killed") {
-				awaitPublished(ctx, rt, r, store)
-			}
-			cancel()
-			group.Wait()
 			if err := checkTopic(topic.records(), store.all(), store.id, false); err != nil {
 				rt.Fatal(err)
 			}
@@ -166,20 +161,38 @@ func TestRelay_FedAndFailingWhileItRuns_PublishesEachEventOnce(t *testing.T) {
 	})
 }
 
-// awaitPublished returns when all that the store has is in the topic.
+// live runs the relay while f runs.
+func live(t tester, r *Relay, f func(ctx context.Context)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatalf("Run = %v", err)
+		}
+	}()
+	f(ctx)
+}
+
+// awaitPublished returns when all that the store has now is in the topic.
 func awaitPublished(ctx context.Context, t tester, r *Relay, store Store) {
 	t.Helper()
-	for {
-		head, err := store.Head(ctx)
-		if err != nil {
-			t.Fatalf("Head = %v (relay: %+v)", err, r.Status())
-		}
-		if s := r.Status(); s.Known && s.Published >= head.Position {
-			return
-		}
+	head, err := store.Head(ctx)
+	if err != nil {
+		t.Fatalf("Head = %v (relay: %+v)", err, r.Status())
+	}
+	await(ctx, t, r, func(s Status) bool { return s.Known && s.Published >= head.Position })
+}
+
+// await returns when the relay's status is as wanted.
+func await(ctx context.Context, t tester, r *Relay, wanted func(Status) bool) {
+	t.Helper()
+	for !wanted(r.Status()) {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the relay did not catch up with position %d: %+v", head.Position, r.Status())
+			t.Fatalf("the relay did not get where it was waited for: %+v", r.Status())
 		case <-time.After(100 * time.Microsecond):
 		}
 	}
@@ -220,5 +233,48 @@ func TestRelay_ProduceFailsInTheMiddle_NothingStandsBeyondTheHole(t *testing.T) 
 	}
 	if n := len(topic.records()[1]); n == 0 {
 		t.Error("partition 1 is empty, want its first batch")
+	}
+}
+
+// limitedStore notes how many bytes each page had.
+type limitedStore struct {
+	*memoryStore
+	pages []int
+}
+
+func (s *limitedStore) After(ctx context.Context, position uint64, limit int) ([]events.Event, error) {
+	page, err := s.memoryStore.After(ctx, position, limit)
+	size := 0
+	for i := range page {
+		size += weight(&page[i])
+	}
+	s.pages = append(s.pages, size)
+	return page, err
+}
+
+func TestRelay_MoreThanFitsInMemory_PassesInParts(t *testing.T) {
+	store, topic := &limitedStore{memoryStore: newMemoryStore()}, newMemoryTopic(2)
+	all := streams(t, 100)
+	for range 2 * pageEvents / len(all) {
+		store.append(all...)
+	}
+	for i := range store.log {
+		if i%100 == 0 { // 20 in a page: more than may be pending
+			store.log[i].Data = append(append([]byte{'"'}, make([]byte, 1<<20)...), '"')
+		}
+	}
+	if err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 2}).RunOnce(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkTopic(topic.records(), store.all(), store.id, true); err != nil {
+		t.Fatal(err)
+	}
+	if store.pages[0] <= pendingBytes {
+		t.Fatalf("the first page has %d bytes: this test shows nothing", store.pages[0])
+	}
+	for i, size := range store.pages[1:] {
+		if size > 2*pageBytes {
+			t.Errorf("page %d has %d bytes, want about %d, since the events before were large", i+1, size, pageBytes)
+		}
 	}
 }

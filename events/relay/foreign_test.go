@@ -82,7 +82,7 @@ func TestRelay_TopicHoldsAnotherHistory_Refuses(t *testing.T) {
 			c.change(t, store, topic)
 			before := topic.calls
 			r := newRelay(t, Config{Store: store, Topic: topic, Partitions: partitions})
-			err := r.Run(t.Context()) // not RunOnce: it must not be tried again and again
+			err := r.Run(deadline(t)) // not RunOnce: it must not be tried again and again
 			if !errors.Is(err, ErrForeignRecords) {
 				t.Fatalf("Run = %v, want ErrForeignRecords", err)
 			}
@@ -113,7 +113,7 @@ func TestRelay_UnreadableLastRecord_IsABadRecordToo(t *testing.T) {
 func TestRelay_OtherNumberOfPartitions_Refuses(t *testing.T) {
 	store, topic := published(t, 3)
 	before := topic.calls
-	err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 4}).Run(t.Context())
+	err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 4}).Run(deadline(t))
 	if !errors.Is(err, ErrPartitions) || topic.calls != before {
 		t.Errorf("Run = %v after %d batches, want ErrPartitions and none", err, topic.calls-before)
 	}
@@ -123,7 +123,7 @@ func TestRelay_StoreReplacedWhileItRuns_Refuses(t *testing.T) {
 	store, topic := published(t, 3)
 	r := newRelay(t, Config{Store: store, Topic: topic, Partitions: 3, IdleEvery: 2 * time.Millisecond, MarkEvery: time.Millisecond, RetryMin: time.Microsecond})
 	done := make(chan error, 1)
-	go func() { done <- r.Run(t.Context()) }()
+	go func() { done <- r.Run(deadline(t)) }()
 	awaitPublished(t.Context(), t, r, store)
 	store.mu.Lock()
 	store.id = uuid.New() // as a restored backup is given

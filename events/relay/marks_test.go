@@ -189,6 +189,66 @@ func (s *endlessStore) After(ctx context.Context, position uint64, limit int) ([
 	return page, err
 }
 
+// slowStore takes 150 ms for a page, longer than from watermark to watermark.
+type slowStore struct{ *memoryStore }
+
+func (s slowStore) After(ctx context.Context, position uint64, limit int) ([]events.Event, error) {
+	time.Sleep(150 * time.Millisecond)
+	return s.memoryStore.After(ctx, position, limit)
+}
+
+func TestRelay_CaughtUpAfterALongStart_SaysSoAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const partitions = 3
+		store, topic := newMemoryStore(), newMemoryTopic(partitions)
+		all := streams(t, 100)
+		for range 4 * pageEvents / len(all) {
+			store.append(all...)
+		}
+		running(t, Config{Store: slowStore{store}, Topic: topic, Partitions: partitions})
+		time.Sleep(4*150*time.Millisecond + time.Millisecond) // the last page has just been read
+		synctest.Wait()
+		for p, records := range topic.records() {
+			last, err := parse(records[len(records)-1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !last.IsWatermark() || last.Event.Position != 4*pageEvents {
+				t.Errorf("partition %d ends with %s of position %d, want a watermark of %d", p, last.Event.Type, last.Event.Position, 4*pageEvents)
+			}
+			if n := len(topic.marks(t, p)); n != 1 {
+				t.Errorf("partition %d has %d watermarks, want 1: before the relay had caught up, none would have been true", p, n)
+			}
+		}
+	})
+}
+
+// A relay that starts far behind tells a partition without events how far it is, with what
+// was known before: the time of the newest watermark in the topic.
+func TestRelay_CatchingUp_PartitionsWithoutEventsLearnHowFarItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const partitions = 2
+		store, topic := newMemoryStore(), newMemoryTopic(partitions)
+		store.append(streams(t, 10)...)
+		if err := newRelay(t, Config{Store: store, Topic: topic, Partitions: partitions}).RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		known := topic.marks(t, 0)[0].Event.Time
+		time.Sleep(time.Hour)
+		busy := slices.DeleteFunc(streams(t, 100), func(s events.StreamID) bool { return events.Partition(s.String(), partitions) == 0 })
+		for range 4 * pageEvents / len(busy) {
+			store.append(busy...)
+		}
+		running(t, Config{Store: slowStore{store}, Topic: topic, Partitions: partitions})
+		time.Sleep(3*150*time.Millisecond + time.Millisecond) // the event at the last position is read, and two of four pages
+		synctest.Wait()
+		marks := topic.marks(t, 0)
+		if last := marks[len(marks)-1].Event; last.Position != 10+2*pageEvents || !last.Time.Equal(known) {
+			t.Errorf("the last watermark is of position %d at %s, want %d at %s", last.Position, last.Time, 10+2*pageEvents, known)
+		}
+	})
+}
+
 // What a watermark says must be true however slowly the relay reads: at its time the log
 // ended at its position or before.
 func TestRelay_FourWritersAppend_EveryWatermarkIsTrue(t *testing.T) {

@@ -48,6 +48,11 @@ type builder struct {
 }
 
 func (b *builder) reset() {
+	// After an import, which fills it, the memory of each partition's largest batch would
+	// stay in use for ever.
+	if small := 64 * headersAbout; len(b.headers) < small && cap(b.headers) > 4*small {
+		b.records, b.headers, b.bytes = nil, nil, nil
+	}
 	clear(b.records) // they hold the events' data
 	b.records, b.headers, b.bytes = b.records[:0], b.headers[:0], b.bytes[:0]
 }
@@ -89,6 +94,9 @@ func parse(r kafka.Record) (events.Record, error) {
 		return value
 	}, r.Value)
 }
+
+// headersAbout is how many headers a record has, about.
+const headersAbout = 16
 
 // recordOverhead is what headers and key take at most, nearly.
 const recordOverhead = 768

@@ -153,33 +153,45 @@ func TestRelay_StoreAwayAndBack_OneLineEachAndNothingTwice(t *testing.T) {
 }
 
 // What is unpublished when the broker refuses it ages on between the tries, and what is
-// appended meanwhile counts.
+// appended meanwhile counts, also where nothing was unpublished when the outage began.
 func TestRelay_BrokerRefusesEverything_LagGrowsBetweenTheTries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, topic := newMemoryStore(), newMemoryTopic(1)
-		store.append(streams(t, 3)...)
-		refusing := true
-		topic.judge = func(int, int, []kafka.Record) fate {
-			if refusing {
-				return unsent
-			}
-			return fine
-		}
-		r := running(t, Config{Store: store, Topic: topic, Partitions: 1})
-		time.Sleep(30 * time.Second)
-		store.append(streams(t, 4)...)
-		time.Sleep(30 * time.Second)
-		synctest.Wait()
-		if got := r.Status(); got.State != StateFailing || got.Lag != 7 || got.Age != time.Minute || !strings.Contains(got.Error, errFated.Error()) {
-			t.Errorf("Status = %+v, want failing with a lag of 7 events and a minute", got)
-		}
-		refusing = false
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		if got := r.Status(); got.State != StatePublishing || got.Lag != 0 || got.Age != 0 {
-			t.Errorf("Status = %+v, want publishing without a lag", got)
-		}
-	})
+	for _, before := range []int{0, 3} {
+		t.Run(fmt.Sprintf("%d events published before", before), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, topic := newMemoryStore(), newMemoryTopic(1)
+				refusing := before == 0
+				topic.judge = func(int, int, []kafka.Record) fate {
+					if refusing {
+						return unsent
+					}
+					return fine
+				}
+				store.append(streams(t, before)...)
+				r := running(t, Config{Store: store, Topic: topic, Partitions: 1})
+				synctest.Wait()
+				refusing = true
+				time.Sleep(30 * time.Second)
+				store.append(streams(t, 4)...)
+				time.Sleep(30 * time.Second)
+				store.append(streams(t, 2)...)
+				time.Sleep(30 * time.Second)
+				synctest.Wait()
+				got := r.Status()
+				if got.State != StateFailing || got.Lag != 6 || got.Published != uint64(before) || !strings.Contains(got.Error, errFated.Error()) {
+					t.Errorf("Status = %+v, want failing with a lag of 6 events behind %d", got, before)
+				}
+				if got.Age != time.Minute {
+					t.Errorf("Status.Age = %s, want a minute", got.Age)
+				}
+				refusing = false
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				if got := r.Status(); got.State != StatePublishing || got.Lag != 0 || got.Age != 0 {
+					t.Errorf("Status = %+v, want publishing without a lag", got)
+				}
+			})
+		})
+	}
 }
 
 func TestRelay_TopicNeverSeen_ClaimsNoLag(t *testing.T) {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 
@@ -42,6 +43,7 @@ func checkRegion(topic [][]kafka.Record, log []events.Event) error {
 
 func TestRelay_PausedOldRelayWritesLate_RegionsSkipItAndBothNotice(t *testing.T) {
 	const partitions = 3
+	ctx := deadline(t)
 	store, topic := newMemoryStore(), newMemoryTopic(partitions)
 	store.append(streams(t, 30)...)
 
@@ -61,23 +63,43 @@ func TestRelay_PausedOldRelayWritesLate_RegionsSkipItAndBothNotice(t *testing.T)
 	}
 	// The new one publishes all, and more.
 	second := running(t, Config{Store: store, Topic: topic, Partitions: partitions})
-	awaitPublished(t.Context(), t, second, store)
+	awaitPublished(ctx, t, second, store)
 	store.append(streams(t, 30)...)
-	awaitPublished(t.Context(), t, second, store)
+	awaitPublished(ctx, t, second, store)
 	close(wake)
 	group.Wait()
 	// The new one goes on, finds that its records are not where they must be, and looks again.
-	for second.Status().State != StateFailing && countFailures(t, second, causeDisturbed) == 0 {
+	for countFailures(t, second, causeDisturbed) == 0 {
+		if ctx.Err() != nil {
+			t.Fatal("the new relay does not notice the old one's records")
+		}
 		store.append(streams(t, 5)...)
-		awaitPublished(t.Context(), t, second, store)
+		awaitPublished(ctx, t, second, store)
 	}
 	store.append(streams(t, 30)...)
-	awaitPublished(t.Context(), t, second, store)
+	awaitPublished(ctx, t, second, store)
 	if err := checkRegion(topic.records(), store.all()); err != nil {
 		t.Error(err)
 	}
 	if err := checkTopic(topic.records(), store.all(), store.id, true); err == nil {
 		t.Error("the old relay's records are not in the topic, so that this test shows nothing")
+	}
+}
+
+func TestRelay_AnotherWritesBetweenLookAndFirstBatch_Notices(t *testing.T) {
+	store, topic := published(t, 1)
+	store.append(streams(t, 5)...)
+	late := topic.records()[0][0]
+	disturbing := &pausedTopic{memoryTopic: topic, before: func() { topic.put(0, late) }}
+	err := newRelay(t, Config{Store: store, Topic: disturbing, Partitions: 1}).RunOnce(t.Context())
+	if !errors.Is(err, errDisturbed) {
+		t.Errorf("RunOnce = %v, want errDisturbed", err)
+	}
+	if err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 1}).RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkRegion(topic.records(), store.all()); err != nil {
+		t.Error(err)
 	}
 }
 
