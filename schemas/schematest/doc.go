@@ -10,7 +10,7 @@
 // requires. A request is held to the document only where it was answered 2xx, since a test
 // of bad input sends what the document forbids.
 //
-// Routes, parameters and headers are checked by kin-openapi. Bodies are checked by the JSON
-// Schema 2020-12 validator itself on the whole document, since kin-openapi compiles a schema
-// for each body and falls back to OpenAPI 3.0 rules for some.
+// Documents are validated, and requests routed, by kin-openapi. Values and bodies are checked by
+// the JSON Schema 2020-12 validator itself on the whole document, since kin-openapi compiles the
+// schema anew for each value (3 ms a request) and falls back to OpenAPI 3.0 rules for some.
 package schematest

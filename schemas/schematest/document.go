@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -108,11 +109,18 @@ func (d *document) at(path ...string) (node any, pointer string, ok bool) {
 		if i == len(path) {
 			return node, pointer, true
 		}
-		object, isObject := node.(map[string]any)
-		if !isObject {
-			return nil, "", false
-		}
-		if node, ok = object[path[i]]; !ok {
+		switch parent := node.(type) {
+		case map[string]any:
+			if node, ok = parent[path[i]]; !ok {
+				return nil, "", false
+			}
+		case []any:
+			index, err := strconv.Atoi(path[i])
+			if err != nil || index < 0 || index >= len(parent) {
+				return nil, "", false
+			}
+			node = parent[index]
+		default:
 			return nil, "", false
 		}
 		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(path[i])

@@ -1,7 +1,6 @@
 package schematest
 
 import (
-	"context"
 	"io"
 	"mime"
 	"net/http"
@@ -27,7 +26,7 @@ func Validate(t testing.TB, spec []byte) func(http.Handler) http.Handler {
 			rec := &recorder{ResponseWriter: w, x: x}
 			next.ServeHTTP(rec, r)
 			rec.WriteHeader(http.StatusOK) // which is what net/http sends, unless something was
-			if err := x.end(context.WithoutCancel(r.Context())); err != nil {
+			if err := x.end(); err != nil {
 				t.Error(err)
 			}
 		})
@@ -57,7 +56,7 @@ func Transport(t testing.TB, spec []byte, base http.RoundTripper) http.RoundTrip
 		}
 		x.begin(res.StatusCode, res.Header.Clone())
 		res.Body = &judged{ReadCloser: res.Body, x: x, end: sync.OnceFunc(func() {
-			if err := x.end(context.WithoutCancel(r.Context())); err != nil {
+			if err := x.end(); err != nil {
 				t.Error(err)
 			}
 		})}

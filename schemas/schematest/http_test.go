@@ -113,8 +113,8 @@ func TestValidate_JudgesEachAnswerByTheDocument(t *testing.T) {
 		{name: "lines that break off", path: "/v1/events", answer: answer{200, lines, strings.TrimSuffix(line, "\n")}, want: "does not end"},
 		{name: "a bad body that is taken", method: "PATCH", path: "/v1/tenants/ten_acme", body: `{"x":1}`, answer: answer{200, asJSON, done}, want: "took a body"},
 		{name: "no body where one is required", method: "PATCH", path: "/v1/tenants/ten_acme", answer: answer{200, asJSON, done}, want: "without a body"},
-		{name: "a bad ID that is taken", path: "/v1/tenants/db_acme", answer: answer{200, asJSON, tenant}, want: "took a request"},
-		{name: "a bad parameter that is taken", path: "/v1/tenants/ten_acme?version=0", answer: answer{200, asJSON, tenant}, want: "took a request"},
+		{name: "a bad ID that is taken", path: "/v1/tenants/db_acme", answer: answer{200, asJSON, tenant}, want: "took a request whose"},
+		{name: "a bad parameter that is taken", path: "/v1/tenants/ten_acme?version=0", answer: answer{200, asJSON, tenant}, want: "took a request whose"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.method == "" {
