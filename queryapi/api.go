@@ -51,8 +51,8 @@ type Config struct {
 	TracerProvider trace.TracerProvider  // nil: no spans
 }
 
-// api is the routes' common ground.
-type api struct {
+// API is the query API of one node: an http.Handler.
+type API struct {
 	reader     Reader
 	region     []string // as a header's values
 	node       string
@@ -64,15 +64,17 @@ type api struct {
 	log        *slog.Logger
 	metrics    *metrics
 	lastStamp  atomic.Pointer[stamp]
+	lastDate   atomic.Pointer[date]
 	traced     bool
+	handler    http.Handler
 	echo       *echo.Echo
 }
 
-// New is the query API's handler. It starts nothing, and needs no closing. Requests that wait
+// New is the query API. It starts nothing, and needs no closing. Requests that wait
 // for a write end when their context does, so a server that is to stop quickly cancels its
 // BaseContext.
-func New(cfg Config) http.Handler {
-	a := &api{
+func New(cfg Config) *API {
+	a := &API{
 		reader: cfg.Reader, region: []string{cfg.Region}, node: cfg.Node,
 		ready: cfg.Ready, generation: cfg.Generation, maxWaiting: int64(cfg.MaxWaiting),
 		clock: cfg.Clock, log: cfg.Logger, traced: cfg.TracerProvider != nil,
@@ -111,21 +113,22 @@ func New(cfg Config) http.Handler {
 	a.get("/openapi.yaml", docs)
 	a.get("/docs", docs)
 	a.get("/docs/*", docs)
+	a.handler = http.HandlerFunc(a.serve)
 	if a.traced {
-		return traced(a, cfg.TracerProvider)
+		a.handler = traced(a.handler, cfg.TracerProvider)
 	}
 	return a
 }
 
 // get is a GET route and its HEAD, of which net/http drops the body.
-func (a *api) get(path string, h echo.HandlerFunc) {
+func (a *API) get(path string, h echo.HandlerFunc) {
 	a.handle(http.MethodGet, path, h)
 	a.handle(http.MethodHead, path, h)
 }
 
 // handle adds a route. What all routes have in common is put around the handler here and in
-// ServeHTTP, once, because echo's middleware costs each look-up two allocations apiece.
-func (a *api) handle(method, path string, h echo.HandlerFunc) {
+// serve, once, because echo's middleware costs each look-up two allocations apiece.
+func (a *API) handle(method, path string, h echo.HandlerFunc) {
 	a.echo.Add(method, path, func(c echo.Context) (err error) {
 		defer catch(&err)
 		if a.traced {
@@ -135,8 +138,11 @@ func (a *api) handle(method, path string, h echo.HandlerFunc) {
 	})
 }
 
-// ServeHTTP does for each request, routed or not, what its answer's headers need.
-func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers any request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// serve does for each request, routed or not, what its answer's headers need.
+func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	if id := r.Header[headerRequestID]; len(id) == 1 && saneRequestID(id[0]) {
 		h[headerRequestID] = id

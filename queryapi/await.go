@@ -112,7 +112,7 @@ func (w wanted) lack(p *readmodel.Progress) string {
 //
 // No commit is missed: the channel is taken before the copy is looked at, so whatever is
 // committed after the look closes that channel.
-func (a *api) await(ctx context.Context, want wanted, look func() (bool, error)) (*stamp, error) {
+func (a *API) await(ctx context.Context, want wanted, look func() (bool, error)) (*stamp, error) {
 	w := wait{api: a, limit: want.wait}
 	defer w.end()
 	for {
@@ -143,7 +143,7 @@ var errWaitOver = errors.New("waited long enough")
 
 // wait is one request's waiting, from the first time that it has to.
 type wait struct {
-	api   *api
+	api   *API
 	limit time.Duration
 	timer *time.Timer
 	began time.Time

@@ -23,7 +23,7 @@ const (
 )
 
 // lookupAll is POST /v1/lookup. One hostname's fault is that item's, and the others are answered.
-func (a *api) lookupAll(c echo.Context) error {
+func (a *API) lookupAll(c echo.Context) error {
 	names, err := readBatch(c)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ type item struct {
 }
 
 // item looks one hostname up. An error is one that ends the batch.
-func (a *api) item(name string) (item, error) {
+func (a *API) item(name string) (item, error) {
 	h, err := events.ParseHostname(name)
 	if err != nil {
 		a.metrics.inBatch.count(outcomeInvalid)
@@ -125,7 +125,7 @@ func (a *api) item(name string) (item, error) {
 }
 
 // sendItems puts the answer together from the documents' bytes.
-func (a *api) sendItems(c echo.Context, items []item) error {
+func (a *API) sendItems(c echo.Context, items []item) error {
 	size := len("[]\n")
 	for _, it := range items {
 		size += len(`{"hostname":"","context":},`) + len(it.asked)

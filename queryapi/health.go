@@ -11,7 +11,7 @@ import (
 )
 
 // livez says that the process runs and answers, nothing more.
-func (a *api) livez(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
+func (a *API) livez(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
 
 // check is one thing that must be well before this node takes look-ups.
 type check struct {
@@ -21,7 +21,7 @@ type check struct {
 
 // readyz answers as Kubernetes' own servers do: a line a check where something is wrong, or
 // where ?verbose asks for it.
-func (a *api) readyz(c echo.Context) error {
+func (a *API) readyz(c echo.Context) error {
 	checks := []check{{"read-model", a.complete()}, {"node", a.ready()}}
 	var lines strings.Builder
 	fine := true
@@ -45,7 +45,7 @@ func (a *api) readyz(c echo.Context) error {
 }
 
 // complete is nil once there is a copy of the whole catalogue here, however old.
-func (a *api) complete() error {
+func (a *API) complete() error {
 	switch p := a.reader.Progress(); {
 	case len(p.Partitions) == 0:
 		return readmodel.ErrNoModel

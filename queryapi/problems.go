@@ -142,7 +142,7 @@ func bodyError(err error) error {
 }
 
 // answerError is echo's HTTPErrorHandler: every error of every route becomes a problem here.
-func (a *api) answerError(err error, c echo.Context) {
+func (a *API) answerError(err error, c echo.Context) {
 	r, w := c.Request(), c.Response()
 	p := problemOf(err)
 	if w.Committed {
@@ -165,6 +165,9 @@ func (a *api) answerError(err error, c echo.Context) {
 // errPanic is a bug in this program that was caught at the edge.
 var errPanic = errors.New("panic")
 
+// panicked is what was recovered, as an error that tells where.
+func panicked(r any) error { return fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack()) }
+
 // catch turns a panic into an error, so that one bad request ends alone. It is to be deferred.
 func catch(err *error) {
 	r := recover()
@@ -174,5 +177,5 @@ func catch(err *error) {
 	if abort, ok := r.(error); ok && errors.Is(abort, http.ErrAbortHandler) {
 		panic(r) // how a handler breaks the connection off
 	}
-	*err = fmt.Errorf("%w: %v\n%s", errPanic, r, debug.Stack())
+	*err = panicked(r)
 }

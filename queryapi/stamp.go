@@ -30,7 +30,7 @@ type stamp struct {
 }
 
 // stampAt is the stamp for an answer whose look-up has not begun.
-func (a *api) stampAt(now time.Time) *stamp {
+func (a *API) stampAt(now time.Time) *stamp {
 	p := a.reader.Progress()
 	last := a.lastStamp.Load()
 	if last == nil || last.progress != p {

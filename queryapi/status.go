@@ -34,7 +34,7 @@ type partition struct {
 	Watermark time.Time `json:"watermark,omitzero"`
 }
 
-func (a *api) status(c echo.Context) error {
+func (a *API) status(c echo.Context) error {
 	now := a.clock()
 	p := a.reader.Progress()
 	s := status{
