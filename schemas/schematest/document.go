@@ -98,11 +98,7 @@ func (d *document) at(path ...string) (node any, pointer string, ok bool) {
 			if !isObject || !isRef || strings.Contains(pointer, "/schema") {
 				break
 			}
-			steps := strings.Split(strings.TrimPrefix(ref, "#/"), "/")
-			for j := range steps {
-				steps[j] = strings.NewReplacer("~1", "/", "~0", "~").Replace(steps[j])
-			}
-			if node, pointer, ok = d.at(steps...); !ok {
+			if node, pointer, ok = d.at(split(strings.TrimPrefix(ref, "#"))...); !ok {
 				return nil, "", false
 			}
 		}
@@ -123,7 +119,7 @@ func (d *document) at(path ...string) (node any, pointer string, ok bool) {
 		default:
 			return nil, "", false
 		}
-		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(path[i])
+		pointer += "/" + escape.Replace(path[i])
 	}
 }
 
@@ -153,10 +149,16 @@ func (d *document) refersTo(pointer, component string) bool {
 	return object["$ref"] == "#"+target
 }
 
+// The steps of a JSON pointer (RFC 6901) are escaped.
+var (
+	escape   = strings.NewReplacer("~", "~0", "/", "~1")
+	unescape = strings.NewReplacer("~1", "/", "~0", "~")
+)
+
 func split(pointer string) []string {
 	steps := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
 	for i := range steps {
-		steps[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(steps[i])
+		steps[i] = unescape.Replace(steps[i])
 	}
 	return steps
 }

@@ -32,7 +32,7 @@ func walk(node any, pointer string, visit func(pointer string, object map[string
 	case map[string]any:
 		visit(pointer, node)
 		for _, key := range slices.Sorted(maps.Keys(node)) {
-			walk(node[key], pointer+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(key), visit)
+			walk(node[key], pointer+"/"+escape.Replace(key), visit)
 		}
 	case []any:
 		for i, v := range node {
