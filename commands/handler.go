@@ -19,7 +19,7 @@ type Config struct {
 	// HomeRegions are the regions that a tenant's home may be in.
 	HomeRegions []string
 	Clock       func() time.Time      // nil: time.Now
-	Log         *slog.Logger          // nil: nowhere
+	Logger      *slog.Logger          // nil: nowhere
 	Registerer  prometheus.Registerer // nil: metrics are counted and not exposed
 }
 
@@ -59,7 +59,7 @@ type Handler struct {
 // NewHandler is a handler on this store. It panics where the Registerer has another
 // handler's metrics already.
 func NewHandler(store events.Store, cfg Config) *Handler {
-	h := &Handler{store: store, homeRegions: cfg.HomeRegions, clock: cfg.Clock, log: cfg.Log, metrics: newMetrics(cfg.Registerer)}
+	h := &Handler{store: store, homeRegions: cfg.HomeRegions, clock: cfg.Clock, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
 	if h.clock == nil {
 		h.clock = time.Now
 	}

@@ -70,7 +70,7 @@ func newServerOn(t *testing.T, store events.Store, change ...func(*adminapi.Conf
 	registry := prometheus.NewRegistry()
 	cfg := adminapi.Config{
 		Commands: commands.NewHandler(store, commands.Config{
-			HomeRegions: []string{"eu-west", "us-east"}, Clock: s.clock.Now, Log: logger, Registerer: registry,
+			HomeRegions: []string{"eu-west", "us-east"}, Clock: s.clock.Now, Logger: logger, Registerer: registry,
 		}),
 		Store: store, Partitions: partitions, Logger: logger, Gatherer: registry, Registerer: registry, Clock: s.clock.Now,
 	}

@@ -62,7 +62,7 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 	}
 	api, err := adminapi.New(adminapi.Config{
 		Commands: commands.NewHandler(cfg.Store, commands.Config{
-			HomeRegions: cfg.HomeRegions, Log: cfg.Log, Registerer: cfg.Registry,
+			HomeRegions: cfg.HomeRegions, Logger: cfg.Log, Registerer: cfg.Registry,
 		}),
 		Store: cfg.Store, Partitions: cfg.Partitions,
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
