@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,6 +137,8 @@ type memoryTopic struct {
 	calls      int
 	producers  int
 
+	gone atomic.Bool // no question about it is answered
+
 	// judge says what becomes of the Produce of that number. It is called without the lock,
 	// and may block.
 	judge func(call, partition int, records []kafka.Record) fate
@@ -146,6 +149,9 @@ func newMemoryTopic(partitions int) *memoryTopic {
 }
 
 func (m *memoryTopic) Partitions(ctx context.Context) (int, error) {
+	if m.gone.Load() {
+		return 0, errFated
+	}
 	return len(m.partitions), ctx.Err()
 }
 

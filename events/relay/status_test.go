@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,13 +156,18 @@ func TestRelay_StoreAwayAndBack_OneLineEachAndNothingTwice(t *testing.T) {
 // What is unpublished when the broker refuses it ages on between the tries, and what is
 // appended meanwhile counts, also where nothing was unpublished when the outage began.
 func TestRelay_BrokerRefusesEverything_LagGrowsBetweenTheTries(t *testing.T) {
-	for _, before := range []int{0, 3} {
-		t.Run(fmt.Sprintf("%d events published before", before), func(t *testing.T) {
+	for _, c := range []struct {
+		before int
+		gone   bool
+	}{{0, false}, {3, false}, {3, true}} {
+		before := c.before
+		t.Run(fmt.Sprintf("%d events published before, topic gone %t", before, c.gone), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store, topic := newMemoryStore(), newMemoryTopic(1)
-				refusing := before == 0
+				var refusing atomic.Bool
+				refusing.Store(before == 0)
 				topic.judge = func(int, int, []kafka.Record) fate {
-					if refusing {
+					if refusing.Load() {
 						return unsent
 					}
 					return fine
@@ -169,7 +175,8 @@ func TestRelay_BrokerRefusesEverything_LagGrowsBetweenTheTries(t *testing.T) {
 				store.append(streams(t, before)...)
 				r := running(t, Config{Store: store, Topic: topic, Partitions: 1})
 				synctest.Wait()
-				refusing = true
+				refusing.Store(true)
+				topic.gone.Store(c.gone)
 				time.Sleep(30 * time.Second)
 				store.append(streams(t, 4)...)
 				time.Sleep(30 * time.Second)
@@ -183,7 +190,8 @@ func TestRelay_BrokerRefusesEverything_LagGrowsBetweenTheTries(t *testing.T) {
 				if got.Age != time.Minute {
 					t.Errorf("Status.Age = %s, want a minute", got.Age)
 				}
-				refusing = false
+				refusing.Store(false)
+				topic.gone.Store(false)
 				time.Sleep(5 * time.Second)
 				synctest.Wait()
 				if got := r.Status(); got.State != StatePublishing || got.Lag != 0 || got.Age != 0 {
