@@ -43,6 +43,12 @@
 // before it stand before it: a reader who skips the events at or below the last position that
 // it has applied sees each event once, in order, with an unbroken chain. Regions read so.
 //
+// A broker that loses what it has acknowledged (an unclean leader election, a power cut of an
+// unreplicated one) shows by its sequence numbers or offsets. The session then ends, and the
+// next one publishes again what the last records show to be missing. Where a batch was stored
+// behind the gap before it was noticed, the gap stays: a region finds the chain broken there,
+// and reads what it lacks from the store.
+//
 // The topic holds what Kafka's retention leaves of it. A partition with no record at all is
 // published anew from position 1: an empty topic gets the whole log, and a region that has it
 // already skips it.
@@ -59,6 +65,7 @@
 //	ctx ends                            what is in flight has half a second to be answered; Run returns nil
 //	last records of another history     Run returns ErrForeignRecords, and nothing was written
 //	topic has other partitions          Run returns ErrPartitions, and nothing was written
+//	topic deleted while running         waits until somebody makes it again; Status: stalled or failing
 //	topic was emptied                   all is published again from position 1
 //	another writer in the topic         session ends; Status: failing; failures_total{cause="disturbed"}
 //
