@@ -79,9 +79,9 @@ type Config struct {
 	// 100 ms and 5 s.
 	RetryMin, RetryMax time.Duration
 
-	Logger  *slog.Logger          // slog.Default() when nil
-	Metrics prometheus.Registerer // nil: none are registered
-	Tracer  trace.TracerProvider  // nil: no spans
+	Logger         *slog.Logger          // slog.Default() when nil
+	Registerer     prometheus.Registerer // nil: none are registered
+	TracerProvider trace.TracerProvider  // nil: no spans
 }
 
 // Relay publishes a store's events to a topic.
@@ -122,12 +122,12 @@ func New(config Config) (*Relay, error) {
 	r := &Relay{
 		config:  config,
 		log:     config.Logger.With("component", "relay"),
-		tracing: newTracing(config.Tracer),
+		tracing: newTracing(config.TracerProvider),
 	}
 	r.status = state{State: StateStopped, Since: time.Now()}
 	r.metrics = newMetrics(r)
-	if config.Metrics != nil {
-		if err := config.Metrics.Register(r.metrics); err != nil {
+	if config.Registerer != nil {
+		if err := config.Registerer.Register(r.metrics); err != nil {
 			return nil, fmt.Errorf("register the relay's metrics: %w", err)
 		}
 	}

@@ -235,7 +235,7 @@ func TestRelay_TracedCommands_OneSpanABatch(t *testing.T) {
 	store.log[1].Traceparent, store.log[2].Traceparent, store.log[4].Traceparent = first, first, second
 	spans := tracetest.NewSpanRecorder()
 	provider := trace.NewTracerProvider(trace.WithSpanProcessor(spans))
-	if err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 1, Tracer: provider}).RunOnce(t.Context()); err != nil {
+	if err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 1, TracerProvider: provider}).RunOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ended := spans.Ended()

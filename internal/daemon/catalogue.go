@@ -55,7 +55,7 @@ type Catalogue struct {
 func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 	r, err := relay.New(relay.Config{
 		Store: cfg.Store, Topic: relay.KafkaTopic(cfg.Cluster, cfg.Topic), Partitions: cfg.Partitions,
-		Logger: cfg.Log, Metrics: cfg.Registry, Tracer: cfg.Tracer,
+		Logger: cfg.Log, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	if err != nil {
 		return nil, err
