@@ -1,7 +1,9 @@
 package queryapi_test
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,7 +17,7 @@ import (
 )
 
 // filled is an API on a copy of 10,000 tenants, with nothing between it and the caller.
-func filled(b *testing.B) http.Handler {
+func filled(b *testing.B) *queryapi.API {
 	b.Helper()
 	live := new(readmodel.Live)
 	live.Swap(openModel(b))
@@ -106,3 +108,35 @@ func BenchmarkBatch_OfAThousand(b *testing.B) {
 		}
 	}
 }
+
+// overLoopback asks on one connection per goroutine. Client and server share the machine, so
+// that a system benchmark (make bench) tells more; this one tells what the front saves.
+func overLoopback(b *testing.B, front bool) {
+	b.Helper()
+	addr := listening(b, filled(b), front).String()
+	b.ReportAllocs()
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		c, err := new(net.Dialer).DialContext(b.Context(), "tcp", addr)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer c.Close()
+		in := make([]byte, 8<<10)
+		request := []byte("GET /v1/lookup/t77.example HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\n\r\n")
+		for pb.Next() {
+			if _, err := c.Write(request); err != nil {
+				b.Error(err)
+				return
+			}
+			if n, err := c.Read(in); err != nil || !bytes.HasPrefix(in[:n], []byte("HTTP/1.1 200 ")) {
+				b.Errorf("%v: %q", err, in[:n])
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkLoopback_WithTheFront(b *testing.B)    { overLoopback(b, true) }
+func BenchmarkLoopback_WithoutTheFront(b *testing.B) { overLoopback(b, false) }

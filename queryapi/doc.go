@@ -23,6 +23,11 @@
 // 503 not-ready. Which hostname or tenant is asked for is never a reason for 5xx, save for a
 // damaged record.
 //
+// # Cost
+//
+// A look-up is one read of a cache and formats nothing. [API.Front] answers the plainest ones,
+// which nearly all are, without net/http; see there for what that saves.
+//
 // # Not guaranteed
 //
 // Two answers of one node may be of two generations, the later one being at least as far.

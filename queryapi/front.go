@@ -4,11 +4,8 @@ import (
 	"context"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
-
-	"github.com/tenantry/tenantry/events"
 )
 
 // Front is a listener to put between l and the http.Server that this API is served by. It
@@ -18,9 +15,10 @@ import (
 //	l ──▶ front ── GET /v1/lookup/acme.example, found, no condition ──▶ answered here
 //	        └───── anything else, with the bytes that were read ──────▶ Accept ──▶ http.Server
 //
-// It is there because a look-up costs less than what net/http does around it: 16 µs of CPU a
-// request against 9 here, of which 8 are system calls. That the two answer alike is held by a
-// fuzz test. It can be left out, and nothing but the cost changes.
+// It is there because a look-up costs less than what net/http does around it: with wrk on
+// loopback 17 µs of CPU a request against 10, of which 8 are system calls; nginx takes 9 to
+// return a constant of the same size. That the two answer alike is held by a fuzz test. It can
+// be left out, and nothing but the cost changes.
 //
 // Its Close ends the connections that are not the server's, after the answer that each is
 // writing, for which a client has a second; Serve returns when they are gone. With a tracer the front is none, since each request has a span then.
@@ -223,60 +221,4 @@ func (c *handedOn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return c.Conn.Close()
-}
-
-// appendPlain is the whole answer to a plain look-up that was read at a time; false where it
-// is another than 200, and then nothing was counted.
-func (a *API) appendPlain(out []byte, asked plainLookup, read time.Time) ([]byte, bool) {
-	h, err := events.ParseHostname(string(asked.hostname))
-	if err != nil || a.ready() != nil {
-		return out, false
-	}
-	s := a.stampAt(a.clock())
-	doc, err := a.reader.Lookup(h)
-	if err != nil {
-		return out, false
-	}
-	out = append(out, "HTTP/1.1 200 OK\r\nContent-Length: "...)
-	out = strconv.AppendInt(out, int64(len(doc.Body)), 10)
-	out = append(out, "\r\nContent-Type: application/json\r\nDate: "...)
-	out = append(out, a.dateAt(read)...)
-	out = append(out, "\r\nEtag: "...)
-	out = append(out, doc.ETag...)
-	out = append(out, "\r\nTenantry-Position: "...)
-	out = append(out, s.position[0]...)
-	if doc.Quarantined {
-		out = append(out, "\r\nTenantry-Quarantined: true"...)
-	}
-	out = append(out, "\r\nTenantry-Region: "...)
-	out = append(out, a.region[0]...)
-	out = append(out, "\r\nTenantry-Staleness: "...)
-	out = append(out, s.staleness[0]...)
-	out = append(out, "\r\nTenantry-Version: "...)
-	out = append(out, doc.VersionText...)
-	if len(asked.requestID) > 0 {
-		out = append(out, "\r\nX-Request-Id: "...)
-		out = append(out, asked.requestID...)
-	}
-	out = append(out, "\r\n\r\n"...)
-	out = append(out, doc.Body...)
-	a.metrics.byHostname.count(outcomeFound)
-	a.metrics.seconds.Observe(time.Since(read).Seconds())
-	return out, true
-}
-
-// date is the header Date of one second.
-type date struct {
-	second int64
-	text   string
-}
-
-func (a *API) dateAt(now time.Time) string {
-	second := now.Unix()
-	if last := a.lastDate.Load(); last != nil && last.second == second {
-		return last.text
-	}
-	next := &date{second: second, text: now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
-	a.lastDate.Store(next)
-	return next.text
 }

@@ -205,6 +205,33 @@ func TestFront_OfAnyRequest_AnswersAsTheServerDoes(t *testing.T) {
 	}
 }
 
+func TestFront_OfAPlainLookup_AnswersWithoutTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		reader := newCopyInMemory()
+		reader.commit(1)
+		api := queryapi.New(queryapi.Config{Reader: reader, Region: "eu-west"})
+		front := api.Front(p)
+		var accepted sync.WaitGroup
+		accepted.Go(func() {
+			if c, err := front.Accept(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("the server gets a connection: %v %v", c, err)
+			}
+		})
+		c := p.dial()
+		for _, request := range []string{requests[0], requests[1], requests[2], requests[3]} {
+			if res := ask(t, c, request); res.StatusCode != http.StatusOK {
+				t.Errorf("%q is answered %s", request, res.Status)
+			}
+		}
+		if err := front.Close(); err != nil {
+			t.Error(err)
+		}
+		accepted.Wait()
+		_ = c.Close()
+	})
+}
+
 func TestFront_OfARequestInParts_AnswersIt(t *testing.T) {
 	front, plain := twoFaces(t)
 	whole := requests[1] + requests[2]
@@ -226,11 +253,16 @@ func FuzzFront(f *testing.F) {
 		if strings.Contains(octets, "wait") || strings.Contains(octets, "/metrics") || strings.Contains(octets, "/docs") {
 			return // what takes long, and what differs each time
 		}
-		want, got := exchange(t, plain, octets), exchange(t, front, octets)
-		if strings.Contains(string(want), "HEAD") || strings.Contains(octets, "HEAD") {
+		if strings.Contains(octets, "HEAD") {
 			return // an answer to HEAD cannot be told from one that is cut off
 		}
-		if diff := cmp.Diff(answers(t, want), answers(t, got)); diff != "" {
+		want, got := answers(t, exchange(t, plain, octets)), answers(t, exchange(t, front, octets))
+		// Where a connection ends with one to three octets, net/http closes it without a word, but
+		// not where they are the first that it gets.
+		if extra := len(got) - 1; extra == len(want) && strings.HasPrefix(got[extra], "HTTP/1.1 400") {
+			got = got[:extra]
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q: the front differs: %s", octets, diff)
 		}
 	})
@@ -372,7 +404,7 @@ func TestFront_OfAConnectionThatLiesIdle_ClosesItAfterTwoMinutes(t *testing.T) {
 			ask(t, c, requests[0])
 		}
 		began := time.Now()
-		if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		if n, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("read %d octets, %v, want the end", n, err)
 		}
 		if idle := time.Since(began); idle != 2*time.Minute {
@@ -382,7 +414,9 @@ func TestFront_OfAConnectionThatLiesIdle_ClosesItAfterTwoMinutes(t *testing.T) {
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve ended with %v", err)
+		}
 	})
 }
 
@@ -408,7 +442,7 @@ func TestFront_WhenTheServerStops_EndsIdleConnectionsAtOnceAndSlowOnesSoon(t *te
 			t.Errorf("stopped after %s, want the second that a slow client has", took)
 		}
 		for _, c := range []net.Conn{idle, handed, slow} {
-			if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 				t.Errorf("a connection is still open: %v", err)
 			}
 			_ = c.Close()

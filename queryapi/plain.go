@@ -1,6 +1,12 @@
 package queryapi
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"github.com/tenantry/tenantry/events"
+)
 
 // plainLookup is a look-up that the front answers. The slices share memory with what was read.
 type plainLookup struct {
@@ -102,3 +108,59 @@ func inHost(c byte) bool {
 }
 
 func inValue(c byte) bool { return c >= ' ' && c <= '~' }
+
+// appendPlain is the whole answer to a plain look-up that was read at a time; false where it
+// is another than 200, and then nothing was counted.
+func (a *API) appendPlain(out []byte, asked plainLookup, read time.Time) ([]byte, bool) {
+	h, err := events.ParseHostname(string(asked.hostname))
+	if err != nil || a.ready() != nil {
+		return out, false
+	}
+	s := a.stampAt(a.clock())
+	doc, err := a.reader.Lookup(h)
+	if err != nil {
+		return out, false
+	}
+	out = append(out, "HTTP/1.1 200 OK\r\nContent-Length: "...)
+	out = strconv.AppendInt(out, int64(len(doc.Body)), 10)
+	out = append(out, "\r\nContent-Type: application/json\r\nDate: "...)
+	out = append(out, a.dateAt(read)...)
+	out = append(out, "\r\nEtag: "...)
+	out = append(out, doc.ETag...)
+	out = append(out, "\r\nTenantry-Position: "...)
+	out = append(out, s.position[0]...)
+	if doc.Quarantined {
+		out = append(out, "\r\nTenantry-Quarantined: true"...)
+	}
+	out = append(out, "\r\nTenantry-Region: "...)
+	out = append(out, a.region[0]...)
+	out = append(out, "\r\nTenantry-Staleness: "...)
+	out = append(out, s.staleness[0]...)
+	out = append(out, "\r\nTenantry-Version: "...)
+	out = append(out, doc.VersionText...)
+	if len(asked.requestID) > 0 {
+		out = append(out, "\r\nX-Request-Id: "...)
+		out = append(out, asked.requestID...)
+	}
+	out = append(out, "\r\n\r\n"...)
+	out = append(out, doc.Body...)
+	a.metrics.byHostname.count(outcomeFound)
+	a.metrics.seconds.Observe(time.Since(read).Seconds())
+	return out, true
+}
+
+// date is the header Date of one second.
+type date struct {
+	second int64
+	text   string
+}
+
+func (a *API) dateAt(now time.Time) string {
+	second := now.Unix()
+	if last := a.lastDate.Load(); last != nil && last.second == second {
+		return last.text
+	}
+	next := &date{second: second, text: now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+	a.lastDate.Store(next)
+	return next.text
+}
