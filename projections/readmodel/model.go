@@ -29,7 +29,7 @@ var (
 // Config says where a model is and how much memory it may use.
 type Config struct {
 	Dir        string
-	CacheBytes int64 // of whole documents kept in memory; 0: 32 MiB
+	CacheBytes int64 // of whole documents kept in memory; 0: 64 MiB, about 100,000 small ones
 	Logger     *slog.Logger
 }
 
@@ -55,7 +55,7 @@ type Model struct {
 // Open opens the model in a directory, or makes an empty one there.
 func Open(cfg Config) (*Model, error) {
 	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = 32 << 20
+		cfg.CacheBytes = 64 << 20
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
