@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"hash/maphash"
+	"strings"
 	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
@@ -53,7 +54,8 @@ func (c *cache) get(key string) (*Document, stamp) {
 	return nil, now
 }
 
-func (c *cache) put(key string, doc *Document, s stamp) { c.docs.Set(key, cached{doc, s}) }
+// put clones the key, which may be a part of a request that is much longer than it.
+func (c *cache) put(key string, doc *Document, s stamp) { c.docs.Set(strings.Clone(key), cached{doc, s}) }
 
 // invalidate is called after the commit, with every hostname and tenant ID it touched.
 func (c *cache) invalidate(keys map[string]struct{}, all bool) {
