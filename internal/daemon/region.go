@@ -48,7 +48,7 @@ func OpenRegion(cfg RegionConfig) *Region {
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Region{name: cfg.Name, projector: p, stop: stop, ended: make(chan struct{}), server: serve(cfg.Listener, api, cfg.Log)}
+	r := &Region{name: cfg.Name, projector: p, stop: stop, ended: make(chan struct{}), server: serve(api.Front(cfg.Listener), api, cfg.Log)}
 	go func() {
 		defer close(r.ended)
 		if err := p.Run(ctx); err != nil {
