@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/tenantry/tenantry/events"
 )
 
@@ -160,13 +162,7 @@ func (s *Store) write(g *group) error {
 		g.writes[string(keyHead())] = keyRun(g.head)[1:]
 	}
 	for k, v := range g.writes {
-		err := error(nil)
-		if v == nil {
-			err = txn.Delete([]byte(k))
-		} else {
-			err = txn.Set([]byte(k), v)
-		}
-		if err != nil {
+		if err := set(txn, k, v); err != nil {
 			return fmt.Errorf("collect a commit: %w", err)
 		}
 	}
@@ -179,4 +175,11 @@ func (s *Store) write(g *group) error {
 	}
 	s.tail.publish(g.head, ts)
 	return nil
+}
+
+func set(txn *badger.Txn, key string, value []byte) error {
+	if value == nil {
+		return txn.Delete([]byte(key))
+	}
+	return txn.Set([]byte(key), value)
 }

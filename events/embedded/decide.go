@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
@@ -295,9 +296,7 @@ func (p *plan) dry() events.Outcome {
 
 // apply makes the batch part of the group.
 func (g *group) apply(p *plan) {
-	for k, v := range p.writes {
-		g.writes[k] = v
-	}
+	maps.Copy(g.writes, p.writes)
 	g.size += p.size
 	g.head += uint64(p.events)
 	g.events += p.events

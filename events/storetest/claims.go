@@ -30,7 +30,7 @@ var claimContract = []contract{
 	}},
 	{"TheErrorNamesHostnameAndHolder", func(f *fixture) {
 		f.append(taking(tenant("acme"), 0, hosts("a", "b"), nil))
-		err := f.refused(taking(tenant("other"), 0, hosts("free", "b", "a"), nil), events.ErrClaimed)
+		err := f.refusedWith(taking(tenant("other"), 0, hosts("free", "b", "a"), nil), events.ErrClaimed)
 		var claimed *events.ClaimedError
 		if !errors.As(err, &claimed) {
 			f.Fatalf("got %T, want a *events.ClaimedError", err)

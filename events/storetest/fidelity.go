@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"fmt"
 	"math"
 	"time"
 
@@ -104,7 +103,7 @@ var fidelityContract = []contract{
 	}},
 	{"AnAppendedBatchIsTheCallersAgain", func(f *fixture) {
 		b := batch(tenant("acme"), 0, 2)
-		want := fmt.Sprintf("%s", b.Events[0].Data)
+		want := b.Events[0].Data.String()
 		out := f.append(b)
 		for i := range b.Events[0].Data {
 			b.Events[0].Data[i] = 'x'

@@ -129,14 +129,20 @@ func (f *fixture) append(b events.Batch) events.Outcome {
 }
 
 // create appends n events to a stream that does not exist yet.
-func (f *fixture) create(stream events.StreamID, n int) events.Outcome {
+func (f *fixture) create(stream events.StreamID, n int) {
 	f.Helper()
-	return f.append(batch(stream, 0, n))
+	f.append(batch(stream, 0, n))
 }
 
-// refused appends what must be refused with an error that is want (nil: any), and proves that nothing of
-// it is stored. It returns the error.
-func (f *fixture) refused(b events.Batch, want error) error {
+// refused appends what must be refused with an error that is want (nil: any), and proves that
+// nothing of it is stored.
+func (f *fixture) refused(b events.Batch, want error) {
+	f.Helper()
+	_ = f.refusedWith(b, want)
+}
+
+// refusedWith is the error that a batch is refused with, as refused proves.
+func (f *fixture) refusedWith(b events.Batch, want error) error {
 	f.Helper()
 	before := f.traces(b)
 	out, err := f.Append(f.ctx(), b)
@@ -181,8 +187,7 @@ func (f *fixture) holder(h events.Hostname) events.StreamID {
 	probe := batch(tenant("probe"), 0, 1)
 	probe.Take, probe.DryRun = []events.Hostname{h}, true
 	_, err := f.Append(f.ctx(), probe)
-	var claimed *events.ClaimedError
-	if errors.As(err, &claimed) {
+	if claimed, ok := errors.AsType[*events.ClaimedError](err); ok {
 		return claimed.Holder
 	}
 	if err != nil {

@@ -267,7 +267,7 @@ func (f *fixture) linearizable(round int) {
 			out, err := next.append(b)
 			return sameAnswer(b, got.Outcome, got.Err, out, err, offset), next
 		},
-		Equal: func(a, b any) bool { return reflect.DeepEqual(a, b) },
+		Equal: reflect.DeepEqual,
 	}
 	switch porcupine.CheckOperationsTimeout(spec, history, patience) {
 	case porcupine.Illegal:

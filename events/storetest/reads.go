@@ -20,7 +20,7 @@ var readContract = []contract{
 			all = append(all, b.Events...)
 			f.create(tenant(fmt.Sprintf("between-%d", len(all))), 1)
 		}
-		for v := range len(all) {
+		for v := range all {
 			f.sameEvents(f.load(id, uint64(v)), all[v:])
 		}
 	}},

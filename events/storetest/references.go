@@ -108,7 +108,7 @@ var referenceContract = []contract{
 		f.create(db, 1)
 		f.append(referring(tenant("a"), 0, to(db, 1, 2)))
 		f.append(referring(tenant("b"), 0, to(db, 1, 2)))
-		err := f.refused(referring(tenant("c"), 0, to(db, 1, 2)), events.ErrFull)
+		err := f.refusedWith(referring(tenant("c"), 0, to(db, 1, 2)), events.ErrFull)
 		var full *events.ReferenceError
 		if !errors.As(err, &full) || full.Stream != db || full.Count != 2 {
 			f.Errorf("got %#v, want a *events.ReferenceError of %s with count 2", err, db)
@@ -154,7 +154,7 @@ var referenceContract = []contract{
 		f.append(referring(tenant("b"), 0, to(db, 1, 0)))
 		retire := batch(db, 1, 1)
 		retire.Unreferred = true
-		err := f.refused(retire, events.ErrReferenced)
+		err := f.refusedWith(retire, events.ErrReferenced)
 		var referenced *events.ReferenceError
 		if !errors.As(err, &referenced) || referenced.Stream != db || referenced.Count != 2 {
 			f.Errorf("got %#v, want a *events.ReferenceError of %s with count 2", err, db)

@@ -66,7 +66,7 @@ var refusalContract = []contract{
 	}},
 	{"EachErrorSaysWhatItIsAbout", func(f *fixture) {
 		for _, r := range f.refusals() {
-			err := f.refused(r.batch, r.want)
+			err := f.refusedWith(r.batch, r.want)
 			if text := err.Error(); !strings.Contains(text, r.names) {
 				f.Errorf("%s: the error %q does not name %s", r.name, text, r.names)
 			}
