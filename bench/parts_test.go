@@ -31,6 +31,31 @@ func tenants() int {
 	return 20_000
 }
 
+// meter measures events by the clock and by the processor: on a machine that has others at work
+// the second is the one to compare.
+type meter struct {
+	events uint64
+	cpu    time.Duration
+}
+
+// during times what is done, and nothing of what is around it.
+func (m *meter) during(b *testing.B, do func() (events uint64)) {
+	b.Helper()
+	before := processorTime()
+	b.StartTimer()
+	m.events += do()
+	b.StopTimer()
+	m.cpu += processorTime() - before
+}
+
+func (m *meter) report(b *testing.B) {
+	b.Helper()
+	b.ReportMetric(float64(m.events)/b.Elapsed().Seconds(), "events/s")
+	if m.cpu > 0 {
+		b.ReportMetric(float64(m.cpu.Nanoseconds())/1000/float64(m.events), "cpu-µs/event")
+	}
+}
+
 // must ends the benchmark where a part cannot be had.
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(tb testing.TB) T {

@@ -10,7 +10,7 @@ import (
 // From a full store through relay and broker to one region that folds and commits: from the
 // relay's start until the region's position is the store's.
 func BenchmarkRegion_FollowsTheRelay(b *testing.B) {
-	folded := uint64(0)
+	var m meter
 	for b.Loop() {
 		b.StopTimer()
 		store := openStore(b)
@@ -20,24 +20,23 @@ func BenchmarkRegion_FollowsTheRelay(b *testing.B) {
 		awaitPosition(b, region, 0)
 		head := fill(b, store, tenants()) // behind the region's back: it has begun, and reads Kafka alone
 		publishing := newRelay(b, cluster, store)
-		b.StartTimer()
-
-		relaying := start(b, publishing.Run)
-		awaitPosition(b, region, head)
-
-		b.StopTimer()
-		folded += head
+		var relaying running
+		m.during(b, func() uint64 {
+			relaying = start(b, publishing.Run)
+			awaitPosition(b, region, head)
+			return head
+		})
 		relaying.stop(b)
 		following.stop(b)
 		closeTopic()
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(folded)/b.Elapsed().Seconds(), "events/s")
+	m.report(b)
 }
 
 // The same without the relay at work: what stands in the topic, read by one region.
 func BenchmarkRegion_ReadsTheTopic(b *testing.B) {
-	folded := uint64(0)
+	var m meter
 	for b.Loop() {
 		b.StopTimer()
 		store := openStore(b)
@@ -52,18 +51,16 @@ func BenchmarkRegion_ReadsTheTopic(b *testing.B) {
 			b.Fatal(err)
 		}
 		region = newRegionIn(dir, cluster, store)
-		b.StartTimer()
-
-		following = start(b, region.Run)
-		awaitPosition(b, region, head)
-
-		b.StopTimer()
-		folded += head
+		m.during(b, func() uint64 {
+			following = start(b, region.Run)
+			awaitPosition(b, region, head)
+			return head
+		})
 		following.stop(b)
 		closeTopic()
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(folded)/b.Elapsed().Seconds(), "events/s")
+	m.report(b)
 }
 
 // A region that has nothing, from the embedded store: until it is ready.
@@ -72,17 +69,20 @@ func BenchmarkRegion_BuildsItsCopyFromTheStore(b *testing.B) {
 	head := fill(b, store, tenants())
 	cluster, closeTopic := openTopic(b)
 	defer closeTopic()
-	folded := uint64(0)
+	var m meter
 	for b.Loop() {
-		region := newRegion(b, cluster, store)
-		following := start(b, region.Run)
-		awaitPosition(b, region, head)
 		b.StopTimer()
-		folded += head
+		region := newRegion(b, cluster, store)
+		var following running
+		m.during(b, func() uint64 {
+			following = start(b, region.Run)
+			awaitPosition(b, region, head)
+			return head
+		})
 		following.stop(b)
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(folded)/b.Elapsed().Seconds(), "events/s")
+	m.report(b)
 }
 
 // A look-up in process, without HTTP: of hostnames that the region keeps whole documents of in
