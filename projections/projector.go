@@ -47,6 +47,7 @@ const (
 	inFlight     = 4096 // messages of a partition delivered and not yet committed
 	readLimit    = 1000 // events read from the source at a time
 	retryDelay   = 500 * time.Millisecond
+	tellAgain    = time.Minute // after which the log says again what still fails
 	sweepEvery   = time.Minute
 )
 
@@ -139,6 +140,10 @@ func (p *Projector) Run(ctx context.Context) error {
 	var waiting sync.WaitGroup
 	waiting.Go(func() { p.awaitReady(ctx) })
 	defer waiting.Wait()
+	var told struct {
+		text string
+		at   time.Time
+	}
 	for {
 		var err error
 		if m := p.live.Model(); m == nil {
@@ -154,7 +159,11 @@ func (p *Projector) Run(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			p.log.Error("stopped keeping the read model up to date; trying again", "err", err)
+			// The same twice a second would hide everything else in the log.
+			if text := err.Error(); text != told.text || time.Since(told.at) > tellAgain {
+				p.log.Error("stopped keeping the read model up to date; trying again", "err", err)
+				told.text, told.at = text, time.Now()
+			}
 			if sleep(ctx, retryDelay) != nil {
 				return nil
 			}

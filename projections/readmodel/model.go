@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -31,11 +32,14 @@ type Config struct {
 	Dir        string
 	CacheBytes int64 // of whole documents kept in memory; 0: 64 MiB, about 100,000 small ones
 	Logger     *slog.Logger
+	// FreeSpace is how many octets the disk of a directory has free; nil: ask the kernel.
+	FreeSpace func(dir string) (uint64, error)
 }
 
 // Model is one generation of a region's read model. Any number of goroutines may read it;
 // one at a time updates it.
 type Model struct {
+	cfg   Config
 	db    *badger.DB
 	cache *cache
 
@@ -60,11 +64,20 @@ func Open(cfg Config) (*Model, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.FreeSpace == nil {
+		cfg.FreeSpace = freeSpace
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of a read model: %w", err)
+	}
+	if err := room(cfg, minFree/2); err != nil {
+		return nil, err
+	}
 	db, err := open(options(cfg))
 	if err != nil {
 		return nil, openError(cfg.Dir, err)
 	}
-	m := &Model{db: db, cache: newCache(cfg.CacheBytes)}
+	m := &Model{cfg: cfg, db: db, cache: newCache(cfg.CacheBytes)}
 	m.changed.next = make(chan struct{})
 	p, err := m.readProgress()
 	if err != nil {
@@ -246,7 +259,8 @@ func (m *Model) Quarantined(ctx context.Context) ([]Quarantine, error) {
 // Sync makes everything that was committed durable.
 func (m *Model) Sync() error { return m.db.Sync() }
 
-// Close waits for look-ups that are under way, and closes the model.
+// Close waits for look-ups that are under way, and closes the model. Where the disk has no room
+// for the tail it is left as a kill would leave it: what is lost of it is read again.
 func (m *Model) Close() error {
 	m.open.Lock()
 	defer m.open.Unlock()
@@ -258,5 +272,8 @@ func (m *Model) Close() error {
 	m.changed.Lock()
 	close(m.changed.next) // whoever waits looks again, and finds the next model or ErrClosed
 	m.changed.Unlock()
+	if err := room(m.cfg, minFree/2); errors.Is(err, ErrDiskFull) {
+		return fmt.Errorf("not closed properly, for that takes room: %w", err)
+	}
 	return m.db.Close()
 }

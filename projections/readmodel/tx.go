@@ -67,6 +67,9 @@ func (m *Model) Update(fn func(*Tx) error) error {
 	if m.closed {
 		return ErrClosed
 	}
+	if err := m.roomToCommit(); err != nil {
+		return err
+	}
 	txn := m.db.NewTransaction(true)
 	defer txn.Discard()
 	tx := &Tx{
