@@ -55,7 +55,9 @@ func (c *cache) get(key string) (*Document, stamp) {
 }
 
 // put clones the key, which may be a part of a request that is much longer than it.
-func (c *cache) put(key string, doc *Document, s stamp) { c.docs.Set(strings.Clone(key), cached{doc, s}) }
+func (c *cache) put(key string, doc *Document, s stamp) {
+	c.docs.Set(strings.Clone(key), cached{doc, s})
+}
 
 // invalidate is called after the commit, with every hostname and tenant ID it touched.
 func (c *cache) invalidate(keys map[string]struct{}, all bool) {
