@@ -184,6 +184,10 @@ func (s *Store) Close() error {
 		if err := (witness{s.id, head}).write(s.dir); err != nil {
 			s.log.Warn("event store keeps an older witness of its head", "dir", s.dir, "position", head, "err", err)
 		}
+		if err = s.disk.roomToClose(); err != nil {
+			err = fmt.Errorf("close event store %s: left as after a kill, without loss: %w", s.dir, err)
+			return
+		}
 		if err = s.db.Close(); err != nil {
 			err = fmt.Errorf("close event store %s: %w", s.dir, err)
 		}
