@@ -1,6 +1,7 @@
 package system
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,17 +97,12 @@ func checkRecord(r kafka.Record, partition, partitions int, last uint64, w *trut
 	case position > w.head():
 		return record, fmt.Errorf("position %d, where the log ends at %d", position, w.head())
 	}
-	e := w.log[position-1]
-	got, err := canonical(record.Event)
-	if err != nil {
-		return record, err
-	}
-	want, err := canonical(e)
-	if err != nil {
-		return record, err
-	}
-	if got != want {
-		return record, fmt.Errorf("position %d:\n%s\nis in the log\n%s", position, got, want)
+	e, got := w.log[position-1], record.Event
+	same := got.ID == e.ID && got.Stream == e.Stream && got.Version == e.Version && got.Type == e.Type && got.Time.Equal(e.Time) &&
+		got.Actor == e.Actor && got.Reason == e.Reason && bytes.Equal(got.Data, e.Data) &&
+		got.CorrelationID == e.CorrelationID && got.CausationID == e.CausationID && got.Traceparent == e.Traceparent
+	if !same {
+		return record, fmt.Errorf("position %d is\n%+v\nand in the log\n%+v", position, got, e)
 	}
 	if key := e.Stream.String(); string(r.Key) != key || events.Partition(key, partitions) != partition {
 		return record, fmt.Errorf("position %d of %s has the key %q in partition %d", position, key, r.Key, partition)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,11 @@ type truth struct {
 	databases map[events.DatabaseID]events.Database
 	groups    map[events.GroupID]events.Group
 	holders   map[events.Hostname]events.TenantID // who has a hostname; zero: somebody had
+
+	mu sync.Mutex
+	// right are documents that were found to be what the log says, by what was asked for: the
+	// same octets from another region need not be parsed again.
+	right map[string][]byte
 }
 
 func (w *truth) head() uint64 { return uint64(len(w.log)) }
@@ -58,6 +64,7 @@ func foldTruth(log []events.Event) (*truth, error) {
 		databases: make(map[events.DatabaseID]events.Database),
 		groups:    make(map[events.GroupID]events.Group),
 		holders:   make(map[events.Hostname]events.TenantID),
+		right:     make(map[string][]byte),
 	}
 	versions := make(map[events.StreamID]uint64)
 	times := make(map[events.StreamID]time.Time)
