@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,15 +45,22 @@ func Registry() *prometheus.Registry {
 }
 
 // Tracing sends spans to an OTLP collector over HTTP, at an URL such as
-// http://127.0.0.1:4318. Without an URL there is no tracing: the provider is nil. stop sends
-// what is left.
-func Tracing(ctx context.Context, url, version string) (provider trace.TracerProvider, stop func(context.Context) error, err error) {
-	if url == "" {
+// http://127.0.0.1:4318; where that has no path it is OTLP's own, /v1/traces. Without an URL
+// there is no tracing: the provider is nil. stop sends what is left.
+func Tracing(ctx context.Context, collector, version string) (provider trace.TracerProvider, stop func(context.Context) error, err error) {
+	if collector == "" {
 		return nil, func(context.Context) error { return nil }, nil
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(url))
+	u, err := url.Parse(collector)
 	if err != nil {
-		return nil, nil, fmt.Errorf("trace to %s: %w", url, err)
+		return nil, nil, fmt.Errorf("trace to %s: %w", collector, err)
+	}
+	if strings.Trim(u.Path, "/") == "" {
+		u.Path = "/v1/traces"
+	}
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(u.String()))
+	if err != nil {
+		return nil, nil, fmt.Errorf("trace to %s: %w", collector, err)
 	}
 	p := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
