@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -126,16 +127,45 @@ func TestAppend_WaitingBatchesShareACommitAndTheRefusedDropOutAlone(t *testing.T
 	}
 }
 
-func TestAppend_WithdrawnByItsContextBeforeItIsDecided_IsNotStored(t *testing.T) {
+func TestAppend_ContextEndsWhileTheBatchWaits_IsAnsweredAtOnceAndNotStored(t *testing.T) {
+	s := openIn(t, t.TempDir())
+	s.writing.Lock()
+	first := newRequest(t.Context(), []events.Batch{tenantBatch(t, "first", 0, events.TenantActivated{})})
+	if !s.queue.put(first) {
+		t.Fatal("the queue is closed")
+	}
+	for !first.claimed.Load() {
+		runtime.Gosched() // until the appender has taken it, and waits for its turn to write
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan []events.Result)
+	go func() {
+		waiting <- s.AppendAll(ctx, []events.Batch{tenantBatch(t, "second", 0, events.TenantActivated{}), tenantBatch(t, "third", 0, events.TenantActivated{})})
+	}()
+	cancel()
+	for i, r := range <-waiting {
+		if !errors.Is(r.Err, context.Canceled) {
+			t.Errorf("result %d: got %+v, want the context's error", i, r)
+		}
+	}
+	s.writing.Unlock()
+	<-first.done
+	if got, err := s.After(t.Context(), 0, 10); err != nil || len(got) != 1 {
+		t.Errorf("after: got %d events, %v, want the first alone", len(got), err)
+	}
+}
+
+func TestAppend_ContextEndsBeforeTheBatchIsDecided_IsNotStored(t *testing.T) {
 	s := openIn(t, t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
-	s.writing.Lock() // so that the appender gets no further than taking
-	first := make(chan events.Result)
-	go func() { first <- s.AppendAll(ctx, []events.Batch{tenantBatch(t, "a", 0, events.TenantActivated{})})[0] }()
+	r := newRequest(ctx, []events.Batch{tenantBatch(t, "a", 0, events.TenantActivated{}), tenantBatch(t, "b", 0, events.TenantActivated{})})
 	cancel()
-	s.writing.Unlock()
-	if r := <-first; !errors.Is(r.Err, context.Canceled) {
-		t.Errorf("append: got %+v, want the context's error", r)
+	s.appendTaken([]*request{r})
+	<-r.done
+	for i, result := range r.results {
+		if !errors.Is(result.Err, context.Canceled) {
+			t.Errorf("result %d: got %+v, want the context's error", i, result)
+		}
 	}
 	if got, err := s.After(t.Context(), 0, 10); err != nil || len(got) != 0 {
 		t.Errorf("after: got %d events, %v, want none", len(got), err)
