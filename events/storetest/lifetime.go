@@ -163,6 +163,24 @@ var lifetimeContract = []contract{
 			f.Errorf("second close: %v", err)
 		}
 	}},
+	{"ClosedItEndsEachWait", func(f *fixture) {
+		s := f.Store
+		var began sync.WaitGroup
+		began.Add(writers)
+		race(writers+1, func(w int) {
+			if w == writers {
+				began.Wait()
+				if err := s.Close(); err != nil {
+					f.Errorf("close: %v", err)
+				}
+				return
+			}
+			began.Done()
+			if err := s.Wait(f.ctx(), 0); !errors.Is(err, events.ErrUnavailable) {
+				f.Errorf("wait: got %v, want ErrUnavailable", err)
+			}
+		})
+	}},
 	{"ClosedUnderLoadItAnswersEachCallAndKeepsWhatItAnswered", func(f *fixture) {
 		s := f.Store
 		var answered, began atomic.Int64

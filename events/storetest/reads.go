@@ -35,10 +35,13 @@ var readContract = []contract{
 			}
 		}
 	}},
-	{"LoadKnowsAStreamThatIsOnlyReferredToAsOneThatDoesNotExist", func(f *fixture) {
+	{"AStreamThatIsOnlyReferredToDoesNotExist", func(f *fixture) {
 		f.append(referring(tenant("acme"), 0, to(database("later"), 0, 0)))
 		if got := f.load(database("later"), 0); len(got) != 0 {
-			f.Errorf("got %d events", len(got))
+			f.Errorf("load: got %d events", len(got))
+		}
+		if page, err := f.Streams(f.ctx(), events.KindDatabase, events.StreamID{}, 10); err != nil || len(page) != 0 {
+			f.Errorf("streams: got %d, %v", len(page), err)
 		}
 		f.wantReferences(database("later"), 1)
 		f.create(database("later"), 1)
@@ -64,7 +67,9 @@ var readContract = []contract{
 					f.sameEvents(stream, f.load(stream[0].Stream, 0))
 					got = append(got, stream[0].Stream)
 				}
-				after = got[len(got)-1]
+				if after = got[len(got)-1]; len(got) > len(want) {
+					f.Fatalf("pages of %d: got %v and no end", limit, got)
+				}
 			}
 			if !slices.Equal(got, want) {
 				f.Errorf("pages of %d:\ngot  %v\nwant %v", limit, got, want)
