@@ -131,6 +131,23 @@ func mustNew(t testing.TB, cfg adminapi.Config) http.Handler {
 	return h
 }
 
+func TestHTTP_APageOfAnotherSite_IsRefused(t *testing.T) {
+	store := openStore(t)
+	web := httptest.NewServer(mustNew(t, adminapi.Config{
+		Commands: commands.NewHandler(store, commands.Config{HomeRegions: []string{"eu-west"}}), Store: store, Partitions: partitions,
+	}))
+	defer web.Close()
+	s := &server{t: t, url: web.URL, store: store}
+	for _, header := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.example", "Origin: null"} {
+		s.send("POST", "/v1/groups", groupBody, header).refused(403, "cross-origin")
+		s.send("POST", "/v1/import", groupBody, header, "Content-Type: ").refused(403, "cross-origin")
+		s.get("/v1/groups", header).want(200) // a browser does not show it to that page
+	}
+	s.unmoved(0)
+	s.send("POST", "/v1/groups", groupBody, "Sec-Fetch-Site: same-origin").want(201)
+	s.send("PATCH", "/v1/groups/grp_early", `{"ring":2}`, "Origin: "+web.URL).want(200)
+}
+
 func TestHTTP_UnknownParameters_AreRefused(t *testing.T) {
 	s := newServer(t)
 	s.acme("")
@@ -308,6 +325,29 @@ func TestHealth_LivezReadyzAndMetrics(t *testing.T) {
 			t.Errorf("the metrics lack %s", want)
 		}
 	}
+}
+
+func TestHealth_WithoutTheStore_IsNotReady(t *testing.T) {
+	store := openStore(t)
+	s := newServerOn(t, headless{store})
+	if got, want := s.get("/readyz").want(503).body, "[-]store: event store is unavailable\nnot ready\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s.get("/livez").want(200)
+	s.get("/v1/events").refused(503, "unavailable")
+	s.get("/v1/export").refused(503, "unavailable")
+	// A command that is done is answered, though nothing can be said of where the log ends.
+	r := s.send("POST", "/v1/groups", groupBody).want(201)
+	if token := r.header.Get("Tenantry-Token"); token != "" || r.header.Get("Tenantry-Position") != "1" {
+		t.Errorf("got token %q and %v", token, r.header)
+	}
+}
+
+// headless is a store that cannot tell where it ends.
+type headless struct{ events.Store }
+
+func (headless) Head(context.Context) (events.Head, error) {
+	return events.Head{}, events.ErrUnavailable
 }
 
 func TestDocs_TheDocumentAndItsPage(t *testing.T) {

@@ -47,6 +47,7 @@ var refusals = map[commands.Code]kind{
 var (
 	kindBadRequest  = kind{http.StatusBadRequest, "bad-request", "A parameter or header is not what it should be"}
 	kindInvalidJSON = kind{http.StatusBadRequest, "invalid-json", "The body is not one JSON document"}
+	kindForeign     = kind{http.StatusForbidden, "cross-origin", "Another site's page sent this"}
 	kindNoRoute     = kind{http.StatusNotFound, "no-such-route", "There is nothing at this path"}
 	kindMethod      = kind{http.StatusMethodNotAllowed, "method-not-allowed", "The path does not take this method"}
 	kindAccept      = kind{http.StatusNotAcceptable, "not-acceptable", "There is no answer in the format asked for"}
