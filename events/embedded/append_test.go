@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,5 +250,38 @@ func TestAppend_MoreThanATransactionHolds_IsRefusedAsTooLarge(t *testing.T) {
 		if e.Position != uint64(i)+1 || e.ID == uuid.Nil {
 			t.Errorf("event %d: got %+v", i, e.ID)
 		}
+	}
+}
+
+func TestClose_DiskHasNoRoomForIt_LeavesAllThatWasAnsweredToTheNextOpen(t *testing.T) {
+	dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	var full atomic.Bool
+	s, err := Open(t.Context(), Config{Dir: dir, Logger: slog.New(slog.DiscardHandler), FreeSpace: func(string) (uint64, error) {
+		if full.Load() {
+			return 1 << 20, nil
+		}
+		return 1 << 40, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(t.Context(), tenantBatch(t, "a", 0, events.TenantActivated{})); err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	if err := s.Close(); !errors.Is(err, events.ErrUnavailable) || !strings.Contains(err.Error(), "disk full") {
+		t.Errorf("close: got %v, want ErrUnavailable that says disk full", err)
+	}
+	if _, err := s.Head(t.Context()); !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("head of a store that was left: got %v, want ErrUnavailable", err)
+	}
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Close(); err != nil { // in place of the end of the process
+		t.Errorf("close Badger: %v", err)
+	}
+	if got, err := openIn(t, copied).After(t.Context(), 0, 10); err != nil || len(got) != 1 {
+		t.Errorf("after: got %d events, %v, want what was answered", len(got), err)
 	}
 }

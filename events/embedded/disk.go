@@ -42,14 +42,8 @@ func (d disk) room(tables uint64) error { return d.atLeast(d.minFree, tables) }
 // roomToOpen asks for half, so that a store that has refused appends can be opened and read.
 func (d disk) roomToOpen() error { return d.atLeast(d.minFree/2, d.tables()) }
 
-// roomToClose returns an error only where closing is known to end the process: Badger then writes
-// its memtables, which a kill leaves in their logs.
-func (d disk) roomToClose() error {
-	if free, err := d.free(d.dir); err != nil || free >= d.minFree/2 {
-		return nil
-	}
-	return d.atLeast(d.minFree/2, 0)
-}
+// roomToClose asks for what Badger writes when it is closed: its memtables, as tables.
+func (d disk) roomToClose() error { return d.atLeast(d.minFree/2, 0) }
 
 func (d disk) atLeast(minFree, tables uint64) error {
 	need := minFree + min(tables, compactionRoom)

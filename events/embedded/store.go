@@ -170,7 +170,8 @@ func (s *Store) mint(ts uint64) error {
 }
 
 // Close refuses what waits to be appended, waits for what is being appended and read, and
-// closes the directory. A second Close does nothing.
+// closes the directory. A second Close does nothing. Where the disk is too full to close it,
+// the error says so, and the directory stays locked and as a kill would leave it: whole.
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {
