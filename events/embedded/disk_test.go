@@ -103,6 +103,10 @@ func TestDiskFull_FreeSpaceThatCannotBeAskedForIsUnavailable(t *testing.T) {
 	if _, err := s.Append(t.Context(), registration(t, 0)); !errors.Is(err, events.ErrUnavailable) || !errors.Is(err, broken) {
 		t.Errorf("append: got %v, want ErrUnavailable with the cause", err)
 	}
+	fail.Store(false)
+	if _, err := s.Append(t.Context(), registration(t, 0)); err != nil {
+		t.Errorf("append when it can be asked for again: %v", err)
+	}
 }
 
 // TestDiskFull_OnARealDisk fills a small file system with events that do not compress. A page
