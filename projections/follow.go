@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -39,7 +38,7 @@ func (p *Projector) follow(ctx context.Context, m *readmodel.Model) error {
 		StartOffsets: func(ctx context.Context, _ string) (map[int]int64, error) { return p.startOffsets(ctx, m) },
 		OnOutOfRange: func(ctx context.Context, _ string, partition int, offset int64) (int64, error) {
 			p.log.Warn("the topic does not hold the next offset: going on by position", "partition", partition, "offset", offset)
-			return p.offsetAfter(ctx, partition, m.Progress().Partitions[partition].Position)
+			return p.offsetAfter(ctx, m, partition)
 		},
 		OnFailure: func(_ string, err error) { failure = err },
 		Logger:    p.log,
@@ -94,6 +93,10 @@ func parse(msg *message.Message) delivery {
 }
 
 // checkHistory makes sure that model, topic and source can belong together.
+//
+// A store that was restored to an earlier past does not know that it was, and has the same
+// identity. Two things show it: the copy has an event that the store does not have at that
+// position, and the topic tells of positions beyond the store's end.
 func (p *Projector) checkHistory(ctx context.Context, m *readmodel.Model) error {
 	progress := m.Progress()
 	err := p.patiently(ctx, "reach Kafka", func() error {
@@ -106,13 +109,67 @@ func (p *Projector) checkHistory(ctx context.Context, m *readmodel.Model) error 
 	if err != nil {
 		return err
 	}
-	return p.checkStore(ctx, progress)
+	if err := p.checkStore(ctx, progress); err != nil {
+		return err
+	}
+	if err := p.checkLast(ctx, progress); err != nil {
+		return err
+	}
+	return p.checkTopic(ctx, progress)
+}
+
+// checkLast holds the copy's last event against the source's at the same position.
+func (p *Projector) checkLast(ctx context.Context, progress *readmodel.Progress) error {
+	last := progress.Last()
+	if last.LastEvent == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
+	defer cancel()
+	log, err := p.cfg.Source.After(ctx, last.LastEvent-1, 1)
+	if err != nil {
+		return nil //nolint:nilerr // a source that is away proves nothing
+	}
+	if len(log) == 0 || log[0].ID != last.LastID {
+		return fmt.Errorf("%w: the source of truth does not have the event that was applied at position %d", errDiverged, last.LastEvent)
+	}
+	return nil
+}
+
+// checkTopic holds the topic's last records against the source's end.
+func (p *Projector) checkTopic(ctx context.Context, progress *readmodel.Progress) error {
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
+	defer cancel()
+	var beyond uint64
+	for partition := range progress.Partitions {
+		last, ok, err := p.cfg.Cluster.Last(ctx, p.cfg.Topic, partition)
+		if err != nil {
+			return err
+		}
+		if r, err := parseRecord(last); ok && err == nil && r.StoreID == progress.StoreID {
+			beyond = max(beyond, r.Event.Position)
+		}
+	}
+	// The end is read after the topic, which may grow meanwhile.
+	head, err := p.cfg.Source.Head(ctx)
+	if err == nil && head.StoreID == progress.StoreID && beyond > head.Position {
+		return fmt.Errorf("%w: it tells of position %d, and the source of truth ends at %d", errTopicAhead, beyond, head.Position)
+	}
+	return nil
+}
+
+// parseRecord reads a record that was fetched without a subscription.
+func parseRecord(r kafka.Record) (events.Record, error) {
+	return events.ParseRecord(func(name string) string {
+		v, _ := r.Header(name)
+		return v
+	}, r.Value)
 }
 
 // checkStore returns errOtherStore where the source is of another identity. A source that is
 // away proves nothing.
 func (p *Projector) checkStore(ctx context.Context, progress *readmodel.Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	head, err := p.cfg.Source.Head(ctx)
 	if err == nil && head.StoreID != progress.StoreID {
@@ -128,7 +185,7 @@ func (p *Projector) startOffsets(ctx context.Context, m *readmodel.Model) (map[i
 		if part.Offset >= 0 {
 			continue
 		}
-		offset, err := p.offsetAfter(ctx, i, part.Position)
+		offset, err := p.offsetAfter(ctx, m, i)
 		if err != nil {
 			return nil, err
 		}
@@ -137,15 +194,14 @@ func (p *Projector) startOffsets(ctx context.Context, m *readmodel.Model) (map[i
 	return starts, nil
 }
 
-// offsetAfter finds the first record of a partition that goes beyond a position. Positions
-// never go back within a partition; where they do all the same, the chain shows it.
-func (p *Projector) offsetAfter(ctx context.Context, partition int, position uint64) (int64, error) {
+// offsetAfter finds the first record of a partition that goes beyond a position of this copy's
+// history. Positions never go back within a partition; where they do all the same, the chain
+// shows it.
+func (p *Projector) offsetAfter(ctx context.Context, m *readmodel.Model, partition int) (int64, error) {
+	progress := m.Progress()
 	return p.cfg.Cluster.Search(ctx, p.cfg.Topic, partition, func(r kafka.Record) bool {
-		record, err := events.ParseRecord(func(name string) string {
-			v, _ := r.Header(name)
-			return v
-		}, r.Value)
-		return err == nil && record.Event.Position > position
+		record, err := parseRecord(r)
+		return err == nil && record.StoreID == progress.StoreID && record.Event.Position > progress.Partitions[partition].Position
 	})
 }
 
@@ -154,23 +210,23 @@ func (p *Projector) offsetAfter(ctx context.Context, partition int, position uin
 func (p *Projector) apply(ctx context.Context, m *readmodel.Model, batch []delivery) error {
 	p.metrics.batch.Observe(float64(len(batch)))
 	for len(batch) > 0 {
+		foreign := foreignRun(batch, m.Progress())
+		if foreign > 0 {
+			if err := p.passOver(ctx, m, batch[:foreign]); err != nil {
+				return err
+			}
+			batch = batch[foreign:]
+			continue
+		}
 		var hole gap
 		done, err := p.inUpdates(m, len(batch), func(tx *readmodel.Tx, i int) (bool, error) {
+			if batch[i].foreign(tx.Progress()) {
+				return false, nil
+			}
 			var err error
 			hole, err = p.applyOne(tx, batch[i])
 			return hole == gap{}, err
 		})
-		if errors.Is(err, errForeign) {
-			// Either the source has moved on to another history, or the topic has not yet.
-			if err := p.checkStore(ctx, m.Progress()); err != nil {
-				return err
-			}
-			if err := p.passOver(m, batch[done]); err != nil {
-				return err
-			}
-			batch = batch[done+1:]
-			continue
-		}
 		if err != nil {
 			return err
 		}
@@ -185,8 +241,20 @@ func (p *Projector) apply(ctx context.Context, m *readmodel.Model, batch []deliv
 	return nil
 }
 
-// errForeign says that a record is of another history than the model.
-var errForeign = errors.New("record of another store")
+// foreign tells that a record is of another history than the model.
+func (d delivery) foreign(progress *readmodel.Progress) bool {
+	return d.err == nil && d.record.StoreID != progress.StoreID
+}
+
+// foreignRun is how many records at the beginning of the batch are foreign.
+func foreignRun(batch []delivery, progress *readmodel.Progress) int {
+	for i, d := range batch {
+		if !d.foreign(progress) {
+			return i
+		}
+	}
+	return len(batch)
+}
 
 // applyOne folds one delivery. Where events are missing before it, it changes nothing and
 // says which.
@@ -200,9 +268,6 @@ func (p *Projector) applyOne(tx *readmodel.Tx, d delivery) (gap, error) {
 		return gap{}, nil //nolint:nilerr // told, and passed over: the chain finds what was lost with it
 	}
 	r := d.record
-	if r.StoreID != tx.Progress().StoreID {
-		return gap{}, errForeign
-	}
 	position := r.Event.Position
 	switch {
 	case r.Previous > part.LastEvent:
@@ -210,11 +275,18 @@ func (p *Projector) applyOne(tx *readmodel.Tx, d delivery) (gap, error) {
 	case position > part.LastEvent && r.Previous < part.LastEvent:
 		return gap{}, fmt.Errorf("%w: in partition %d position %d follows %d, and the copy has %d between them",
 			errDiverged, d.partition, position, r.Previous, part.LastEvent)
+	case position == part.LastEvent && !r.IsWatermark() && r.Event.ID != part.LastID:
+		return gap{}, fmt.Errorf("%w: in partition %d another event stands at position %d", errDiverged, d.partition, position)
 	}
 	if r.IsWatermark() {
 		part.Offset = d.offset + 1
 		part.Position = max(part.Position, position)
-		if at := r.Event.Time.UTC().Truncate(time.Microsecond); position >= part.LastEvent && at.After(part.Watermark) {
+		// No later than now: a relay whose clock is ahead must not make this copy look fresh.
+		at := r.Event.Time.UTC().Truncate(time.Microsecond)
+		if now := p.cfg.Clock().UTC().Truncate(time.Microsecond); at.After(now) {
+			at = now
+		}
+		if position >= part.LastEvent && at.After(part.Watermark) {
 			part.Watermark = at
 		}
 		return gap{}, nil
@@ -228,20 +300,29 @@ func (p *Projector) applyOne(tx *readmodel.Tx, d delivery) (gap, error) {
 		if o == missing {
 			return gap{stream: r.Event.Stream, upTo: r.Event.Version - 1}, nil
 		}
-		part.LastEvent = position
-		part.Position = max(part.Position, position)
+		part.Applied(r.Event)
 	}
 	p.note(o, r.Event)
 	part.Offset = d.offset + 1
 	return gap{}, nil
 }
 
-// passOver goes beyond a record without looking into it.
-func (p *Projector) passOver(m *readmodel.Model, d delivery) error {
-	p.metrics.badRecords.Inc()
-	p.log.Warn("passing over a record of another store", "partition", d.partition, "offset", d.offset, "store_id", d.record.StoreID)
+// passOver goes beyond records of another store, without looking into them.
+func (p *Projector) passOver(ctx context.Context, m *readmodel.Model, foreign []delivery) error {
+	// Either the source has moved on to another history, or the topic has not yet.
+	if err := p.checkStore(ctx, m.Progress()); err != nil {
+		return err
+	}
+	p.metrics.badRecords.Add(float64(len(foreign)))
+	if first := foreign[0]; !p.toldForeign {
+		p.toldForeign = true
+		p.log.Warn("passing over records of another store; they are counted, and not told one by one",
+			"partition", first.partition, "offset", first.offset, "store_id", first.record.StoreID)
+	}
 	return m.Update(func(tx *readmodel.Tx) error {
-		tx.Progress().Partitions[d.partition].Offset = d.offset + 1
+		for _, d := range foreign {
+			tx.Progress().Partitions[d.partition].Offset = d.offset + 1
+		}
 		return nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tenantry/tenantry/events"
@@ -158,4 +159,39 @@ func TestProjector_RecordOfAnotherStore_IsPassedOverWhereTheSourceIsStillOurs(t 
 	n.mustDeliver(foreign)
 	n.mustDeliver(records...)
 	checkEquals(t, n.model, log)
+}
+
+func TestProjector_RecordsOfAnotherStoreBetweenOurs_CostUsNoneOfOurs(t *testing.T) {
+	log := roster(t, 2)
+	n := newNode(t, 1, log)
+	n.source.away = true // so that nothing can be healed
+	ours := published(n.source.id, log, 1, byKey(1))[0]
+	foreign := watermark(uuid.New(), 0, 2, 2, time.Now())
+	batch := []record{foreign, ours[0], ours[1], foreign, foreign, ours[2]}
+	n.mustDeliver(append(batch, ours[3:]...)...)
+	n.source.away = false
+	checkEquals(t, n.model, log)
+	part := n.model.Progress().Partitions[0]
+	if want := ours[len(ours)-1].Event; part.LastEvent != want.Position || part.LastID != want.ID {
+		t.Errorf("last event: got %d %s, want %d %s", part.LastEvent, part.LastID, want.Position, want.ID)
+	}
+	if part.Offset != int64(len(ours)+3) {
+		t.Errorf("offset: got %d, want %d", part.Offset, len(ours)+3)
+	}
+	if got := strings.Count(n.logged.String(), "passing over"); got != 1 {
+		t.Errorf("told %d times, want once:\n%s", got, n.logged)
+	}
+}
+
+// A store that was restored has the same identity, and other events at the same positions.
+func TestProjector_AnotherEventAtTheSamePosition_IsAnotherHistory(t *testing.T) {
+	log := roster(t, 2)
+	n := newNode(t, 1, log)
+	ours := published(n.source.id, log, 1, byKey(1))[0]
+	n.mustDeliver(ours[:2]...)
+	other := ours[1]
+	other.Event.ID = uuid.New()
+	if err := n.deliver(other); !errors.Is(err, errDiverged) {
+		t.Errorf("got %v, want errDiverged", err)
+	}
 }

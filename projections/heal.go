@@ -106,9 +106,7 @@ func (p *Projector) foldMissing(m *readmodel.Model, log []events.Event, partitio
 		}
 		p.note(o, log[i])
 		if partition != nil {
-			part := &tx.Progress().Partitions[*partition]
-			part.LastEvent = max(part.LastEvent, log[i].Position)
-			part.Position = max(part.Position, log[i].Position)
+			tx.Progress().Partitions[*partition].Applied(log[i])
 		}
 		return true, nil
 	})
@@ -140,7 +138,6 @@ func (p *Projector) retryQuarantined(ctx context.Context, m *readmodel.Model) er
 	if p.retried {
 		return nil
 	}
-	p.retried = true
 	list, err := m.Quarantined(ctx)
 	if err != nil {
 		return err
@@ -152,13 +149,15 @@ func (p *Projector) retryQuarantined(ctx context.Context, m *readmodel.Model) er
 		}
 		rest, err := p.cfg.Source.Load(ctx, q.Stream, version)
 		if err != nil {
+			// They are tried when the topic is followed anew; to wait would hold up all others.
 			p.log.Warn("cannot try a stream in quarantine again now", "stream", q.Stream, "err", err)
-			continue
+			return nil
 		}
 		if err := p.release(m, q, rest); err != nil {
 			return err
 		}
 	}
+	p.retried = true
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,7 @@ const (
 	inFlight     = 4096 // messages of a partition delivered and not yet committed
 	readLimit    = 1000 // events read from the source at a time
 	retryDelay   = 500 * time.Millisecond
-	tellAgain    = time.Minute // after which the log says again what still fails
+	sourceTime   = 2 * time.Second // for a question to the source that need not be answered
 	sweepEvery   = time.Minute
 )
 
@@ -55,6 +56,8 @@ const (
 var (
 	errOtherStore = errors.New("the store has another identity: it was restored or replaced")
 	errDiverged   = errors.New("the topic and this copy do not belong to the same history")
+	// errTopicAhead is not mended by a new generation: the topic is what has to be replaced.
+	errTopicAhead = errors.New("the store was restored to an earlier past, and the topic was not replaced: not following it until it is")
 )
 
 // Projector is one node of a region. Run folds; everything else may be called at any time.
@@ -70,7 +73,10 @@ type Projector struct {
 	ready      atomic.Bool
 	built      chan struct{} // closed when there is a model for the first time
 	buildOnce  sync.Once
-	retried    bool // Run has tried the streams in quarantine again
+
+	// Only Run touches these.
+	retried     bool // the streams in quarantine were tried again
+	toldForeign bool // records of another store were logged
 }
 
 // New makes a node; it does no I/O yet.
@@ -140,10 +146,8 @@ func (p *Projector) Run(ctx context.Context) error {
 	var waiting sync.WaitGroup
 	waiting.Go(func() { p.awaitReady(ctx) })
 	defer waiting.Wait()
-	var told struct {
-		text string
-		at   time.Time
-	}
+	rebuilds, retries := pace{longest: time.Minute}, pace{first: retryDelay, longest: 10 * time.Second}
+	told := ""
 	for {
 		var err error
 		if m := p.live.Model(); m == nil {
@@ -153,22 +157,52 @@ func (p *Projector) Run(ctx context.Context) error {
 		}
 		if errors.Is(err, errOtherStore) || errors.Is(err, errDiverged) {
 			p.log.Warn("building a new generation from the source of truth", "reason", err)
-			err = p.rebuild(ctx)
+			if rebuilds.wait(ctx) == nil {
+				err = p.rebuild(ctx)
+			}
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			// The same twice a second would hide everything else in the log.
-			if text := err.Error(); text != told.text || time.Since(told.at) > tellAgain {
-				p.log.Error("stopped keeping the read model up to date; trying again", "err", err)
-				told.text, told.at = text, time.Now()
-			}
-			if sleep(ctx, retryDelay) != nil {
-				return nil
-			}
+		if err == nil {
+			continue
+		}
+		// The same at every try would hide everything else in the log.
+		if why := reason(err); why != told || retries.rested() {
+			p.log.Error("stopped keeping the read model up to date; trying again", "err", err)
+			told = why
+		}
+		if retries.wait(ctx) != nil {
+			return nil
 		}
 	}
+}
+
+// reason is what an error says, but for the names of generations, which differ with each try.
+func reason(err error) string { return generationNames.ReplaceAllString(err.Error(), "gen") }
+
+var generationNames = regexp.MustCompile(`gen-[0-9]+`)
+
+// pace spaces out what is tried again and again: each time in a row twice as long as the
+// time before. After a minute of rest it begins anew.
+type pace struct {
+	first, longest time.Duration
+	next           time.Duration
+	last           time.Time
+}
+
+// rested tells that nothing was to be waited for in the last minute.
+func (p *pace) rested() bool { return time.Since(p.last) > p.longest+time.Minute }
+
+// wait waits its time, or returns the context's error.
+func (p *pace) wait(ctx context.Context) error {
+	if p.rested() {
+		p.next = p.first
+	}
+	err := sleep(ctx, p.next)
+	p.next = min(max(2*p.next, retryDelay), p.longest)
+	p.last = time.Now()
+	return err
 }
 
 // open takes up the live generation, where there is one that can be used, and removes what

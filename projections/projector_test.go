@@ -289,6 +289,51 @@ func TestProjector_StoreOfAnotherIdentity_IsRebuiltWhileTheOldCopyServes(t *test
 	checkEquals(t, p.Live(), other.log)
 }
 
+// A copy of the store's files was put back: same identity, an earlier past. The topic still
+// has the future, or was deleted as the relay asks for.
+func TestProjector_StoreRestoredUnderTheSameIdentity_IsNotTakenForTheOneBefore(t *testing.T) {
+	log := roster(t, 20)
+	for name, newTopic := range map[string]bool{"with the topic deleted": true, "with the old topic": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, log)
+			s.publish(len(log))
+			p, stop := s.start(Config{})
+			s.awaitPosition(p, len(log))
+			stop()
+			past := newHistory(t)
+			past.log = append(past.log, log[:10]...)
+			for _, e := range past.log {
+				past.versions[e.Stream] = e.Version
+			}
+			for i := range 30 {
+				past.add("ten_t0", events.TenantRenamed{Name: fmt.Sprint("Another ", i)})
+			}
+			s.source.log = past.log
+			if newTopic {
+				if err := errors.Join(s.cluster.Close(), s.brokers.Close()); err != nil {
+					t.Fatal(err)
+				}
+				s.startBroker(t.TempDir())
+				s.publish(len(past.log))
+			} else {
+				s.source.log = past.log[:12]
+			}
+			p, _ = s.start(Config{Patience: 20 * time.Millisecond})
+			s.await("the new generation", func() bool { return p.Generation() == "gen-0002" && p.Ready() == nil })
+			if newTopic {
+				s.awaitPosition(p, len(past.log))
+			}
+			checkEquals(t, p.Live(), s.source.log)
+			if _, err := p.Live().Lookup(hostname(t, "t19.example")); !errors.Is(err, readmodel.ErrUnknown) {
+				t.Errorf("the lost future is served: %v", err)
+			}
+			if got := testutil.ToFloat64(p.metrics.rebuilds); got != 1 {
+				t.Errorf("rebuilt %v times, want once", got)
+			}
+		})
+	}
+}
+
 // Promise 4: a look-up answers from local data when everything upstream is gone, and says how
 // old it may be.
 func TestProjector_StartedWithNothingUpstream_ServesItsCopyAndSaysHowOldItIs(t *testing.T) {

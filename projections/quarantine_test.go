@@ -98,6 +98,17 @@ func TestProjector_DatabaseInQuarantine_LeavesItsTenantsTheLastGoodEndpoint(t *t
 	n.mustDeliver(published(n.source.id, spoilt(log, 5), 1, byKey(1))[0]...)
 	doc, err := n.model.Lookup(hostname(t, "a.example"))
 	if err != nil || !strings.Contains(string(doc.Body), `"host":"a"`) || !strings.Contains(string(doc.Body), `"status":"active"`) {
-		t.Errorf("got %v, %v", doc, err)
+		t.Fatalf("got %v, %v", doc, err)
+	}
+	if !doc.Quarantined {
+		t.Error("the document has an old endpoint and is not flagged")
+	}
+	n.source.log = log
+	if err := n.retryQuarantined(t.Context(), n.model); err != nil {
+		t.Fatal(err)
+	}
+	checkEquals(t, n.model, log)
+	if doc, err = n.model.Lookup(hostname(t, "a.example")); err != nil || doc.Quarantined {
+		t.Errorf("still flagged: %+v, %v", doc, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
 )
 
 // awaitReady makes the node ready once it has applied everything that the store held when it
@@ -30,6 +31,7 @@ func (p *Projector) awaitReady(ctx context.Context) {
 	impatient := time.NewTicker(p.cfg.Patience)
 	defer impatient.Stop()
 	var target *events.Head
+	var ends map[int]kafka.Offsets // of the topic, when patience was at an end
 	for {
 		changed := p.changed() // taken before the condition is looked at: no commit is missed
 		progress := p.live.Progress()
@@ -45,7 +47,13 @@ func (p *Projector) awaitReady(ctx context.Context) {
 			target = &h
 		case <-changed:
 		case <-impatient.C:
-			if progress.Complete && p.nothingToRead(ctx) {
+			if !progress.Complete {
+				continue
+			}
+			if ends == nil {
+				ends = p.ends(ctx)
+			}
+			if !p.behind(ends) {
 				p.log.Warn("ready with a copy that may be old: what is upstream is away or behind",
 					"staleness", progress.Staleness(p.cfg.Clock()))
 				p.ready.Store(true)
@@ -63,18 +71,25 @@ func (p *Projector) changed() <-chan struct{} {
 	return p.built
 }
 
-// nothingToRead tells that the topic holds no more than was applied, or cannot be asked.
-func (p *Projector) nothingToRead(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+// ends is what the topic holds; nil where it cannot be asked.
+func (p *Projector) ends(ctx context.Context) map[int]kafka.Offsets {
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	ends, err := p.cfg.Cluster.Offsets(ctx, p.cfg.Topic)
 	if err != nil {
-		return true
+		return nil
 	}
+	return ends
+}
+
+// behind tells that the topic held records that are still to be applied. A partition of which
+// nothing was read yet, since the copy was built, has nothing that the copy lacks, as far as
+// anyone here can tell.
+func (p *Projector) behind(ends map[int]kafka.Offsets) bool {
 	for i, part := range p.live.Progress().Partitions {
-		if part.Offset < ends[i].End {
-			return false
+		if part.Offset >= 0 && part.Offset < ends[i].End {
+			return true
 		}
 	}
-	return true
+	return false
 }

@@ -21,15 +21,17 @@ func (p *Projector) rebuild(ctx context.Context) error {
 	if p.live.Model() == nil {
 		p.setBuilding("the region's read model is being built from the source of truth")
 	}
+	// Whatever fails leaves nothing behind: what it took may be the room that the next try needs.
 	m, err := p.openModel(name)
 	if err != nil {
-		return err
+		return errors.Join(err, p.cfg.Dir.Clean(p.Generation()))
 	}
-	if err := p.bootstrap(ctx, m); err != nil {
+	err = p.bootstrap(ctx, m)
+	if err == nil {
+		err = p.cfg.Dir.SetCurrent(name)
+	}
+	if err != nil {
 		return errors.Join(err, m.Close(), p.cfg.Dir.Clean(p.Generation()))
-	}
-	if err := p.cfg.Dir.SetCurrent(name); err != nil {
-		return errors.Join(err, m.Close())
 	}
 	if old := p.use(name, m); old != nil {
 		if err := old.Close(); err != nil {
@@ -105,7 +107,7 @@ func (p *Projector) foldLog(m *readmodel.Model, log []events.Event) error {
 			return false, fmt.Errorf("the source of truth has %s at version %d without the version before", e.Stream, e.Version)
 		}
 		p.note(o, e)
-		part.LastEvent = e.Position
+		part.Applied(e)
 		for j := range progress.Partitions {
 			progress.Partitions[j].Position = e.Position
 		}

@@ -23,8 +23,8 @@ type Document struct {
 	Tenant      events.TenantID
 	Version     uint64 // of the tenant
 	VersionText string // Version in decimal, so that a look-up formats nothing
-	// Quarantined: an event of the tenant could not be folded, so this is the context as it
-	// was before that event.
+	// Quarantined: an event of the tenant, its database or its group could not be folded, so
+	// this is the context as it was before that event.
 	Quarantined bool
 }
 
@@ -62,13 +62,14 @@ func compose(txn *badger.Txn, id []byte, asked string) (*Document, error) {
 		b = append(b, `",`...)
 	}
 	b = append(b, t.body...)
+	flags := t.flags
 	if len(t.group) > 0 {
-		if b, err = appendGroup(b, txn, t.group); err != nil {
+		if b, err = appendGroup(b, txn, t.group, &flags); err != nil {
 			return nil, err
 		}
 	}
 	if len(t.database) > 0 {
-		if b, err = appendDatabase(b, txn, t); err != nil {
+		if b, err = appendDatabase(b, txn, t, &flags); err != nil {
 			return nil, err
 		}
 	}
@@ -80,11 +81,11 @@ func compose(txn *badger.Txn, id []byte, asked string) (*Document, error) {
 	}
 	return &Document{
 		Body: b, ETag: etag(b), Tenant: tenant, Version: t.version,
-		VersionText: strconv.FormatUint(t.version, 10), Quarantined: t.quarantined(),
+		VersionText: strconv.FormatUint(t.version, 10), Quarantined: flags&flagQuarantined != 0,
 	}, nil
 }
 
-func appendGroup(b []byte, txn *badger.Txn, id []byte) ([]byte, error) {
+func appendGroup(b []byte, txn *badger.Txn, id []byte, flags *uint64) ([]byte, error) {
 	item, err := txn.Get(append([]byte(prefixGroup), id...))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		b = append(b, `,"group":{"id":"`...)
@@ -99,6 +100,7 @@ func appendGroup(b []byte, txn *badger.Txn, id []byte) ([]byte, error) {
 		if err != nil {
 			return err
 		}
+		*flags |= g.flags
 		b = append(b, `,"group":{`...)
 		b = append(b, g.body...)
 		b = append(b, '}')
@@ -106,7 +108,7 @@ func appendGroup(b []byte, txn *badger.Txn, id []byte) ([]byte, error) {
 	})
 }
 
-func appendDatabase(b []byte, txn *badger.Txn, t tenantHead) ([]byte, error) {
+func appendDatabase(b []byte, txn *badger.Txn, t tenantHead, flags *uint64) ([]byte, error) {
 	item, err := txn.Get(append([]byte(prefixDatabase), t.database...))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		b = append(b, `,"database":{"id":"`...)
@@ -121,6 +123,7 @@ func appendDatabase(b []byte, txn *badger.Txn, t tenantHead) ([]byte, error) {
 		if err != nil {
 			return err
 		}
+		*flags |= d.flags
 		b = append(b, `,"database":{`...)
 		b = append(b, d.body...)
 		b = append(b, `,"name":`...)

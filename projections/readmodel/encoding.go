@@ -54,11 +54,18 @@ func putString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// tenantFlags
+// The flags of a record.
 const (
 	flagPurged      = 1 << 0
 	flagQuarantined = 1 << 1
 )
+
+func flagIf(quarantined bool) uint64 {
+	if quarantined {
+		return flagQuarantined
+	}
+	return 0
+}
 
 // tenantHead is what a look-up needs of a tenant besides the bytes it copies. The byte
 // slices share memory with the record.
@@ -127,12 +134,9 @@ func decodeMembers(body []byte, v any) error {
 }
 
 func encodeTenant(t events.Tenant, quarantined bool) ([]byte, error) {
-	var flags uint64
+	flags := flagIf(quarantined)
 	if t.Status == events.StatusPurged {
 		flags |= flagPurged
-	}
-	if quarantined {
-		flags |= flagQuarantined
 	}
 	b := make([]byte, 0, 512)
 	b = binary.AppendUvarint(b, flags)
@@ -185,6 +189,7 @@ type databaseBody struct {
 }
 
 type databaseHead struct {
+	flags            uint64
 	version          uint64
 	position         uint64
 	endpointPosition uint64
@@ -197,6 +202,7 @@ type databaseHead struct {
 func parseDatabaseHead(record []byte) (databaseHead, error) {
 	h := head{b: record}
 	d := databaseHead{
+		flags:            h.number(),
 		version:          h.number(),
 		position:         h.number(),
 		endpointPosition: h.number(),
@@ -211,8 +217,8 @@ func parseDatabaseHead(record []byte) (databaseHead, error) {
 	return d, nil
 }
 
-func encodeDatabase(d events.Database) ([]byte, error) {
-	b := make([]byte, 0, 256)
+func encodeDatabase(d events.Database, quarantined bool) ([]byte, error) {
+	b := binary.AppendUvarint(make([]byte, 0, 256), flagIf(quarantined))
 	b = binary.AppendUvarint(b, d.Version)
 	b = binary.AppendUvarint(b, d.Position)
 	b = binary.AppendUvarint(b, d.EndpointPosition)
@@ -225,21 +231,21 @@ func encodeDatabase(d events.Database) ([]byte, error) {
 	})
 }
 
-func decodeDatabase(record []byte) (events.Database, error) {
+func decodeDatabase(record []byte) (d events.Database, quarantined bool, err error) {
 	h, err := parseDatabaseHead(record)
 	if err != nil {
-		return events.Database{}, err
+		return events.Database{}, false, err
 	}
 	var body databaseBody
 	if err := decodeMembers(h.body, &body); err != nil {
-		return events.Database{}, fmt.Errorf("%w: %w", errDamaged, err)
+		return events.Database{}, false, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return events.Database{
 		ID: body.ID, Version: h.version, Position: h.position, Status: events.DatabaseStatus(h.status),
 		Engine: body.Engine, Region: string(h.region), Capacity: int(h.capacity),
 		Endpoint:         events.Endpoint{Host: body.Host, Port: body.Port, SecretRef: body.SecretRef},
 		EndpointPosition: h.endpointPosition,
-	}, nil
+	}, h.flags&flagQuarantined != 0, nil
 }
 
 // groupBody is the part of the tenant context that a group's stream decides.
@@ -249,6 +255,7 @@ type groupBody struct {
 }
 
 type groupHead struct {
+	flags    uint64
 	version  uint64
 	position uint64
 	status   []byte
@@ -258,7 +265,7 @@ type groupHead struct {
 
 func parseGroupHead(record []byte) (groupHead, error) {
 	h := head{b: record}
-	g := groupHead{version: h.number(), position: h.number(), status: h.bytes(), name: h.bytes()}
+	g := groupHead{flags: h.number(), version: h.number(), position: h.number(), status: h.bytes(), name: h.bytes()}
 	if h.failed {
 		return groupHead{}, errDamaged
 	}
@@ -266,8 +273,8 @@ func parseGroupHead(record []byte) (groupHead, error) {
 	return g, nil
 }
 
-func encodeGroup(g events.Group) ([]byte, error) {
-	b := make([]byte, 0, 128)
+func encodeGroup(g events.Group, quarantined bool) ([]byte, error) {
+	b := binary.AppendUvarint(make([]byte, 0, 128), flagIf(quarantined))
 	b = binary.AppendUvarint(b, g.Version)
 	b = binary.AppendUvarint(b, g.Position)
 	b = putString(b, string(g.Status))
@@ -275,19 +282,19 @@ func encodeGroup(g events.Group) ([]byte, error) {
 	return members(b, groupBody{ID: g.ID, Ring: g.Ring})
 }
 
-func decodeGroup(record []byte) (events.Group, error) {
+func decodeGroup(record []byte) (g events.Group, quarantined bool, err error) {
 	h, err := parseGroupHead(record)
 	if err != nil {
-		return events.Group{}, err
+		return events.Group{}, false, err
 	}
 	var body groupBody
 	if err := decodeMembers(h.body, &body); err != nil {
-		return events.Group{}, fmt.Errorf("%w: %w", errDamaged, err)
+		return events.Group{}, false, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return events.Group{
 		ID: body.ID, Version: h.version, Position: h.position,
 		Status: events.GroupStatus(h.status), Name: string(h.name), Ring: body.Ring,
-	}, nil
+	}, h.flags&flagQuarantined != 0, nil
 }
 
 // claim is the value of a hostname's entry: who claimed it, or that it was released, and

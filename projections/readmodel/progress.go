@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/events"
 )
 
 // Progress is how far a model has come. It is a value that never changes; a commit makes the
@@ -25,11 +27,33 @@ type Partition struct {
 	Offset int64
 	// LastEvent is the position of the last event of this partition that was applied.
 	LastEvent uint64
+	// LastID is the ID of that event: what tells a store that was restored, under the same
+	// identity, to a past in which something else stands at that position.
+	LastID uuid.UUID
 	// Position is the one up to which every event of this partition was applied: LastEvent, or
 	// what a later watermark says.
 	Position uint64
 	// Watermark is the time at which the store's log was known to end at Position; zero: never.
 	Watermark time.Time
+}
+
+// Applied takes note that an event of this partition was folded.
+func (p *Partition) Applied(e events.Event) {
+	if e.Position > p.LastEvent {
+		p.LastEvent, p.LastID = e.Position, e.ID
+	}
+	p.Position = max(p.Position, e.Position)
+}
+
+// Last is the partition with the last event of all that were applied.
+func (p *Progress) Last() Partition {
+	var last Partition
+	for _, part := range p.Partitions {
+		if part.LastEvent > last.LastEvent {
+			last = part
+		}
+	}
+	return last
 }
 
 // Position is the one up to which everything was applied, over all partitions.
@@ -88,6 +112,7 @@ func checkpointKey(partition int) []byte {
 func encodeCheckpoint(p Partition) []byte {
 	b := binary.AppendVarint(nil, p.Offset)
 	b = binary.AppendUvarint(b, p.LastEvent)
+	b = append(b, p.LastID[:]...)
 	b = binary.AppendUvarint(b, p.Position)
 	if p.Watermark.IsZero() {
 		return binary.AppendVarint(b, 0)
@@ -101,7 +126,12 @@ func decodeCheckpoint(b []byte) (Partition, error) {
 		return Partition{}, errDamaged
 	}
 	h := head{b: b[n:]}
-	p := Partition{Offset: offset, LastEvent: h.number(), Position: h.number()}
+	p := Partition{Offset: offset, LastEvent: h.number()}
+	if h.failed || len(h.b) < len(p.LastID) {
+		return Partition{}, errDamaged
+	}
+	h.b = h.b[copy(p.LastID[:], h.b):]
+	p.Position = h.number()
 	micros, m := binary.Varint(h.b)
 	if h.failed || m <= 0 {
 		return Partition{}, errDamaged

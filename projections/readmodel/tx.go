@@ -30,7 +30,7 @@ type Tx struct {
 	txn  *badger.Txn
 	next *Progress
 
-	tenants    map[events.TenantID]*tenantState
+	tenants    map[events.TenantID]*state[events.Tenant]
 	databases  map[events.DatabaseID]*state[events.Database]
 	groups     map[events.GroupID]*state[events.Group]
 	claims     map[events.Hostname]claimState
@@ -42,13 +42,9 @@ type Tx struct {
 }
 
 type state[S any] struct {
-	value S
-	dirty bool
-}
-
-type tenantState struct {
-	state[events.Tenant]
-	quarantined bool
+	value       S
+	quarantined bool // its stream is, and value is what was folded before
+	dirty       bool
 }
 
 type claimState struct {
@@ -75,7 +71,7 @@ func (m *Model) Update(fn func(*Tx) error) error {
 	tx := &Tx{
 		txn:        txn,
 		next:       m.progress.Load().clone(),
-		tenants:    make(map[events.TenantID]*tenantState),
+		tenants:    make(map[events.TenantID]*state[events.Tenant]),
 		databases:  make(map[events.DatabaseID]*state[events.Database]),
 		groups:     make(map[events.GroupID]*state[events.Group]),
 		claims:     make(map[events.Hostname]claimState),
@@ -131,19 +127,8 @@ func (tx *Tx) get(key string, decode func([]byte) error) (bool, error) {
 	return true, nil
 }
 
-func (tx *Tx) tenant(id events.TenantID) (*tenantState, error) {
-	if s, ok := tx.tenants[id]; ok {
-		return s, nil
-	}
-	s := new(tenantState)
-	if _, err := tx.get(prefixTenant+id.String(), func(b []byte) (err error) {
-		s.value, s.quarantined, err = decodeTenant(b)
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	tx.tenants[id] = s
-	return s, nil
+func (tx *Tx) tenant(id events.TenantID) (*state[events.Tenant], error) {
+	return load(tx, tx.tenants, id, prefixTenant, decodeTenant)
 }
 
 // Tenant is the tenant as folded so far; its Version is 0 where there is none.
@@ -231,7 +216,7 @@ func (tx *Tx) Database(id events.DatabaseID) (events.Database, error) {
 
 // PutDatabase stores what Database will return from now on.
 func (tx *Tx) PutDatabase(d events.Database) {
-	tx.databases[d.ID] = &state[events.Database]{value: d, dirty: true}
+	tx.databases[d.ID] = &state[events.Database]{value: d, dirty: true} // one in quarantine is not folded into
 	tx.touchedAll = true
 	tx.bytes += 512
 }
@@ -255,13 +240,13 @@ func (tx *Tx) PutGroup(g events.Group) {
 func load[ID interface {
 	comparable
 	String() string
-}, S any](tx *Tx, from map[ID]*state[S], id ID, prefix string, decode func([]byte) (S, error)) (*state[S], error) {
+}, S any](tx *Tx, from map[ID]*state[S], id ID, prefix string, decode func([]byte) (S, bool, error)) (*state[S], error) {
 	if s, ok := from[id]; ok {
 		return s, nil
 	}
 	s := new(state[S])
 	if _, err := tx.get(prefix+id.String(), func(b []byte) (err error) {
-		s.value, err = decode(b)
+		s.value, s.quarantined, err = decode(b)
 		return err
 	}); err != nil {
 		return nil, err
@@ -298,7 +283,7 @@ func (tx *Tx) SetQuarantine(q Quarantine) error {
 	if err := tx.txn.Set([]byte(prefixQuarantine+q.Stream.String()), b); err != nil {
 		return err
 	}
-	return tx.flagTenant(q.Stream, true)
+	return tx.flag(q.Stream, true)
 }
 
 // ClearQuarantine follows a stream again; its missing events must have been folded.
@@ -307,22 +292,34 @@ func (tx *Tx) ClearQuarantine(id events.StreamID) error {
 	if err := tx.txn.Delete([]byte(prefixQuarantine + id.String())); err != nil {
 		return err
 	}
-	return tx.flagTenant(id, false)
+	return tx.flag(id, false)
 }
 
-// flagTenant marks a tenant's document as quarantined or not, where the stream is a tenant's
-// and there is a document.
-func (tx *Tx) flagTenant(id events.StreamID, quarantined bool) error {
-	tenant, ok := id.Tenant()
-	if !ok {
-		return nil
-	}
-	s, err := tx.tenant(tenant)
-	if err != nil || !s.value.Exists() {
+// flag marks what a stream contributes to documents as quarantined or not, where there is
+// something.
+func (tx *Tx) flag(id events.StreamID, quarantined bool) error {
+	if id, ok := id.Tenant(); ok {
+		s, err := tx.tenant(id)
+		if err == nil && s.value.Exists() {
+			s.quarantined, s.dirty = quarantined, true
+		}
 		return err
 	}
-	s.quarantined = quarantined
-	return tx.PutTenant(s.value)
+	if id, ok := id.Database(); ok {
+		s, err := load(tx, tx.databases, id, prefixDatabase, decodeDatabase)
+		if err == nil && s.value.Exists() {
+			s.quarantined, s.dirty, tx.touchedAll = quarantined, true, true
+		}
+		return err
+	}
+	if id, ok := id.Group(); ok {
+		s, err := load(tx, tx.groups, id, prefixGroup, decodeGroup)
+		if err == nil && s.value.Exists() {
+			s.quarantined, s.dirty, tx.touchedAll = quarantined, true, true
+		}
+		return err
+	}
+	return nil
 }
 
 // flush writes what the update has changed into the transaction.
@@ -331,11 +328,7 @@ func (tx *Tx) flush() error {
 		if !s.dirty {
 			continue
 		}
-		b, err := encodeTenant(s.value, s.quarantined)
-		if err != nil {
-			return fmt.Errorf("encode %s: %w", id, err)
-		}
-		if err := tx.txn.Set([]byte(prefixTenant+id.String()), b); err != nil {
+		if err := put(tx, s, prefixTenant+id.String(), encodeTenant); err != nil {
 			return err
 		}
 		tx.touched[id.String()] = struct{}{}
@@ -371,11 +364,11 @@ func (tx *Tx) flush() error {
 	return nil
 }
 
-func put[S any](tx *Tx, s *state[S], key string, encode func(S) ([]byte, error)) error {
+func put[S any](tx *Tx, s *state[S], key string, encode func(S, bool) ([]byte, error)) error {
 	if !s.dirty {
 		return nil
 	}
-	b, err := encode(s.value)
+	b, err := encode(s.value, s.quarantined)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", key, err)
 	}
