@@ -25,6 +25,7 @@ const (
 	maxKey         = 128
 	maxValue       = 16 << 10  // octets of one configuration value, compact
 	maxConfig      = 128 << 10 // octets of all keys and values of a tenant
+	maxProductText = 128 << 10 // octets of all names, plans and features of a tenant's products
 	maxValueDepth  = 64        // what common JSON readers take by default
 	maxSlug        = 63
 	maxDatabase    = 128 // characters, of a database's or schema's name on its server

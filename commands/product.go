@@ -43,9 +43,18 @@ func (c DeactivateProduct) check(f *faults) { f.productName("", c.Product) }
 func (c SetProduct) decide(t events.Tenant, _ facts) ([]events.Payload, error) {
 	settings := plainProduct(c.Settings)
 	was, active := t.Products[c.Product]
+	total := productSize(c.Product, settings)
+	for name, p := range t.Products {
+		if name != c.Product {
+			total += productSize(name, p)
+		}
+	}
 	switch {
 	case active && sameProduct(was, settings):
 		return nil, nil
+	case total > maxProductText:
+		return nil, refuseField(Invalid, "/features", fmt.Sprintf(
+			"the products of %s would have %d octets of text, and %d are allowed: name fewer features", t.ID, total, maxProductText))
 	case active:
 		return []events.Payload{events.ProductChanged{Name: c.Product, Product: settings}}, nil
 	case len(t.Products) >= maxProducts:
@@ -59,6 +68,16 @@ func (c DeactivateProduct) decide(t events.Tenant, _ facts) ([]events.Payload, e
 		return nil, &Refusal{Code: NotFound, Stream: t.ID.Stream(), Detail: fmt.Sprintf("%s does not have the product %s: check its name", t.ID, quote(c.Product))}
 	}
 	return []events.Payload{events.ProductDeactivated{Name: c.Product}}, nil
+}
+
+// productSize is the octets of a product's texts. All of a tenant together are bounded, so that
+// its document stays below what a read model keeps in its tables.
+func productSize(name string, p events.Product) int {
+	size := len(name) + len(p.Plan)
+	for _, feature := range p.Features {
+		size += len(feature)
+	}
+	return size
 }
 
 // productName checks a product's name, which stands in the path or is a member's name.

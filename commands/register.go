@@ -55,15 +55,7 @@ func (c RegisterTenant) check(f *faults) {
 	if c.DatabaseName != "" && c.Database.IsZero() {
 		f.add("/database", "the database has a name and no ID: say which database it is on")
 	}
-	if len(c.Products) > maxProducts {
-		f.add("/products", "these are %d products: give at most %d", len(c.Products), maxProducts)
-	} else {
-		for _, name := range sortedKeys(c.Products) {
-			at := jsontext.Pointer("/products").AppendToken(name)
-			f.productName(at, name)
-			f.product(at, c.Products[name])
-		}
-	}
+	c.checkProducts(f)
 	c.checkConfig(f)
 	switch c.Status {
 	case "", events.StatusRegistered, events.StatusActive, events.StatusSuspended, events.StatusDeactivated:
@@ -97,6 +89,23 @@ func (c RegisterTenant) checkHostnames(f *faults) {
 	}
 	if !primary {
 		f.add("/primary_hostname", "%s is not one of the hostnames: add it to them, or name another", c.Primary)
+	}
+}
+
+func (c RegisterTenant) checkProducts(f *faults) {
+	if len(c.Products) > maxProducts {
+		f.add("/products", "these are %d products: give at most %d", len(c.Products), maxProducts)
+		return
+	}
+	total := 0
+	for _, name := range sortedKeys(c.Products) {
+		at := jsontext.Pointer("/products").AppendToken(name)
+		f.productName(at, name)
+		f.product(at, c.Products[name])
+		total += productSize(name, c.Products[name])
+	}
+	if total > maxProductText {
+		f.add("/products", "the products have %d octets of text: give at most %d, by naming fewer features", total, maxProductText)
 	}
 }
 

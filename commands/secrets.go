@@ -55,9 +55,9 @@ var secretRules = []secretRule{
 }
 
 var (
-	// urlPassword is the password in a URL's user part; driverPassword that in the DSNs of Go's
-	// MySQL driver and of Oracle.
-	urlPassword    = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@"'<>]*:([^/\s@"']+)@`)
+	// urlPassword is the password in a URL's user part, which of a database's may have a slash
+	// in it unescaped; driverPassword that in the DSNs of Go's MySQL driver and of Oracle.
+	urlPassword    = regexp.MustCompile(`(?:[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@"'<>]*:([^/\s@"']+)|(?:postgres|postgresql|mysql|mariadb|mongodb|mongodb\+srv|redis|rediss|amqp|amqps|sqlserver)://[^/\s:@"'<>]*:([^\s@"']+))@`)
 	driverPassword = regexp.MustCompile(`[^\s:@/"']+(?::([^\s@"']+)@(?:tcp|tcp4|tcp6|unix)\(|/([^\s@/"']+)@//)`)
 	// portThenAt is what urlPassword takes for a password in http://host:80?mail=a@b.example.
 	portThenAt = regexp.MustCompile(`^[0-9]{1,5}[?#]`)
@@ -68,6 +68,8 @@ var (
 	// quoted is the same in a JSON or Python text; line is a line of a YAML one.
 	quoted = regexp.MustCompile(`(?i)["'](?:[a-z0-9]+[_.-])*(?:password|passwd|passphrase|client[_-]?secret|secret[_-]?key|api[_-]?key|private[_-]?key|access[_-]?token)["']\s*:\s*["']([^"']+)["']`)
 	line   = regexp.MustCompile(`(?im)^[ \t]*(?:[a-z0-9]+[_.-])*(?:password|passwd|passphrase|client[_-]?secret|api[_-]?key):[ \t]+(\S+)[ \t]*$`)
+
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 	placeholder = regexp.MustCompile(`^(?:\$\{[^}]*\}|\$[A-Za-z_][A-Za-z0-9_]*|\$\([^)]*\)|\{\{.*\}\}|\{[^}]*\}|<[^>]*>|%[A-Za-z_]+%|\*+|[xX]+|•+|\.{3}|…)$`)
 )
@@ -81,7 +83,7 @@ func secretIn(s string) string {
 	}
 	if strings.Contains(s, "@") {
 		for _, m := range urlPassword.FindAllStringSubmatch(s, -1) {
-			if !isHarmless(m[1]) && !portThenAt.MatchString(m[1]) {
+			if password := m[1] + m[2]; !isHarmless(password) && !portThenAt.MatchString(password) {
 				return "a URL with a password"
 			}
 		}
@@ -168,6 +170,9 @@ func referenceFault(s string) string {
 		return "is too long: give at most 512 octets"
 	case strings.ContainsFunc(s, func(r rune) bool { return isControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar }):
 		return "has white space, a control character or broken UTF-8 in it: percent-encode what is odd"
+	}
+	if scheme == "env" && !variableName.MatchString(rest) {
+		return "names an environment variable, of letters, digits and underscores: env://NAME"
 	}
 	authority, _, _ := strings.Cut(rest, "/")
 	if user, _, at := strings.Cut(authority, "@"); at && strings.Contains(user, ":") {

@@ -85,8 +85,8 @@ func (c ChangeTenant) decide(t events.Tenant, f facts) ([]events.Payload, error)
 func (c AssignDatabase) decide(t events.Tenant, f facts) ([]events.Payload, error) {
 	name := databaseName(c.ID, c.Name)
 	if c.Database == t.Database.ID {
-		if name == t.Database.Name {
-			return nil, nil
+		if c.Name == "" || name == t.Database.Name {
+			return nil, nil // who gives no name wants none changed
 		}
 		// It is on that database already, so one that is draining keeps it.
 		return []events.Payload{events.DatabaseAssigned{Database: c.Database, Name: name}}, nil

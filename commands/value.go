@@ -27,6 +27,9 @@ func (f *faults) value(pointer jsontext.Pointer, key string, v jsontext.Value) {
 	}
 }
 
+// holdsValue are the names by which an object holds what it itself is named for.
+var holdsValue = map[string]bool{"value": true, "plain": true, "plaintext": true, "text": true, "data": true, "raw": true, "default": true}
+
 // errTooDeep and errNUL are what walk finds besides faults of single strings.
 var (
 	errTooDeep = errors.New("is nested deeper than 64 levels: make it flatter")
@@ -37,7 +40,7 @@ var (
 // secret's name.
 func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) error {
 	// within is, per open array or object, whether it is itself under a secret's name. Strings in
-	// an array are, then; an object's are by their own names.
+	// an array are, then; an object's are by their own names, unless they are "value" and the like.
 	var within []bool
 	d := jsontext.NewDecoder(bytes.NewReader(v))
 	for {
@@ -64,7 +67,8 @@ func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) e
 			at := pointer + d.StackPointer()
 			if kind, n := d.StackIndex(d.StackDepth()); kind == '{' && n%2 == 1 {
 				f.noSecret(at, "name", s)
-				secret = isSecretName(s)
+				// {"password": {"value": "…"}} is a password all the same.
+				secret = isSecretName(s) || holdsValue[s] && len(within) > 0 && within[len(within)-1]
 				continue
 			}
 			if secret && !isHarmless(s) {

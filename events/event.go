@@ -52,7 +52,7 @@ func New(stream StreamID, version uint64, meta Metadata, payloads ...Payload) ([
 		if err != nil {
 			return nil, err
 		}
-		id, err := eventID(stream, meta.IdempotencyKey, i)
+		id, err := eventID(stream, meta.IdempotencyKey, version+uint64(i)+1)
 		if err != nil {
 			return nil, err
 		}
@@ -73,9 +73,11 @@ func New(stream StreamID, version uint64, meta Metadata, payloads ...Payload) ([
 	return out, nil
 }
 
-func eventID(stream StreamID, key string, ordinal int) (uuid.UUID, error) {
+// eventID is derived from the key and the event's version, which stands for its ordinal: a key
+// that is used again after it was forgotten must not make an ID that exists.
+func eventID(stream StreamID, key string, version uint64) (uuid.UUID, error) {
 	if key != "" {
-		return uuid.NewSHA1(idSpace, fmt.Appendf(nil, "%s\x00%s\x00%d", stream, key, ordinal)), nil
+		return uuid.NewSHA1(idSpace, fmt.Appendf(nil, "%s\x00%s\x00%d", stream, key, version)), nil
 	}
 	id, err := uuid.NewV7()
 	if err != nil {

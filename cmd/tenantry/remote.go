@@ -108,7 +108,10 @@ func (p *problemError) Error() string {
 	// With fields at fault the detail only sums them up.
 	var fields []string
 	for _, e := range p.Errors {
-		fields = append(fields, e.Pointer+": "+e.Detail)
+		if e.Pointer != "" { // else it is the document itself
+			e.Detail = e.Pointer + ": " + e.Detail
+		}
+		fields = append(fields, e.Detail)
 	}
 	return strings.Join(fields, "; ")
 }
@@ -121,6 +124,9 @@ var httpClient = &http.Client{Transport: &http.Transport{
 	IdleConnTimeout:       10 * time.Second,
 }}
 
+// errStopped says that the user has stopped the program while a server was asked.
+var errStopped = errors.New("stopped before it was answered")
+
 // request asks a server, and returns its answer if it is a good one.
 func request(ctx context.Context, method, url string, body io.Reader, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
@@ -129,6 +135,12 @@ func request(ctx context.Context, method, url string, body io.Reader, header htt
 	}
 	maps.Copy(req.Header, header)
 	resp, err := httpClient.Do(req)
+	if ctx.Err() != nil {
+		if err == nil {
+			resp.Body.Close()
+		}
+		return nil, errStopped
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: is it running there? name another address with --admin, --query or --data-dir", err)
 	}

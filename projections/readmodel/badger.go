@@ -1,9 +1,12 @@
 package readmodel
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
+	"syscall"
 )
 
 // badgerLogger passes on what Badger says. Its Info is about levels and tables, which no
@@ -34,6 +37,11 @@ func message(format string, args []any) string {
 func openError(dir string, err error) error {
 	if strings.Contains(err.Error(), "Cannot acquire directory lock") {
 		return fmt.Errorf("%w: %s: stop the other process, or give this one another data directory", ErrInUse, dir)
+	}
+	for _, passing := range []error{fs.ErrPermission, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EROFS} {
+		if errors.Is(err, passing) {
+			return fmt.Errorf("open %s: %w", dir, err) // the model may well be good
+		}
 	}
 	return fmt.Errorf("open %s: %w: %w", dir, ErrUnusable, err)
 }
