@@ -144,6 +144,9 @@ func TestSecrets_InAConfigurationValue_AreRefusedWhereTheyStand(t *testing.T) {
 		{"password", `["hunter2","env://P"]`, []string{"/value/0"}},
 		{"smtp", `{"host":"mail.example","password":"hunter2"}`, []string{"/value/password"}},
 		{"smtp", `{"auth":{"apiKey":"abc"},"api~key":"y1","a/b":{"token":["t"]}}`, []string{"/value/auth/apiKey", "/value/api~0key", "/value/a~1b/token/0"}},
+		{"smtp", `{"password":{"value":"hunter3x","from":"kv"}}`, []string{"/value/password/value"}},
+		{"db", `"postgres://u:pa/ss@h/db"`, []string{"/value"}},
+		{"password", `"env://PGPASS=hunter2hunter2"`, []string{"/value"}},
 		{"x", `{"postgres://u:p@h":1}`, []string{"/value/postgres:~1~1u:p@h"}},
 
 		{"password", `"vault://kv/acme#password"`, nil},

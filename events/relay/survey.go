@@ -22,8 +22,8 @@ var ErrForeignRecords = errors.New("the topic holds records of another history")
 func foreign(partition int, what error) error {
 	return failed(causeRefused, fmt.Errorf("%w: the last record of partition %d %w. Nothing was published."+
 		" Either the topic belongs to another store: use another --kafka-topic."+
-		" Or the store was restored to an earlier past: delete the topic (on one machine: kafka/ in the data directory),"+
-		" and it is published anew, and the regions rebuild themselves from the store",
+		" Or the store was restored to an earlier past: stop, delete the topic (on one machine: kafka/ in the data directory),"+
+		" and start again; it is published anew, and the regions notice and rebuild themselves from the store",
 		ErrForeignRecords, partition, what))
 }
 

@@ -19,10 +19,10 @@ import (
 	"github.com/tenantry/tenantry/events/relay"
 )
 
-// keyAge is how long an idempotency key is kept at least: a client's retries are over by then.
 const (
-	keyAge   = 48 * time.Hour
+	keyAge   = 48 * time.Hour // that an idempotency key is kept at least: a client's retries are over by then
 	keySweep = time.Hour
+	askRelay = 30 * time.Second // between two tries of a relay that refuses
 )
 
 // Telemetry is what each part reports to.
@@ -64,7 +64,7 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 		Commands: commands.NewHandler(cfg.Store, commands.Config{
 			HomeRegions: cfg.HomeRegions, Logger: cfg.Log, Registerer: cfg.Registry,
 		}),
-		Store: cfg.Store, Partitions: cfg.Partitions,
+		Store: cfg.Store, Partitions: cfg.Partitions, Checks: []adminapi.Check{relayReady(r)},
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	if err != nil {
@@ -72,14 +72,39 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Catalogue{relay: r, stop: stop, server: serve(cfg.Listener, api, cfg.Log)}
-	c.tasks.Go(func() {
-		if err := r.Run(ctx); err != nil && ctx.Err() == nil {
-			// The store is the truth and goes on taking commands; regions fall behind, and say so.
-			cfg.Log.Error("the relay has stopped: regions get no more events", "err", err)
-		}
-	})
+	c.tasks.Go(func() { publish(ctx, r, cfg.Log) })
 	c.tasks.Go(func() { dropKeys(ctx, cfg.Store, cfg.Log) })
 	return c, nil
+}
+
+// publish runs the relay. One that refuses to publish is asked again now and then, since the topic
+// may have been mended meanwhile. The store is the truth and goes on taking commands.
+func publish(ctx context.Context, r *relay.Relay, log *slog.Logger) {
+	for {
+		err := r.Run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		log.Error("the relay does not publish: regions get no more events", "err", err)
+		timer := time.NewTimer(askRelay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// relayReady is what /readyz says of the relay. One that cannot reach Kafka is no reason to take
+// no commands; one that refuses to publish needs a person.
+func relayReady(r *relay.Relay) adminapi.Check {
+	return adminapi.Check{Name: "relay", Ready: func(context.Context) error {
+		if s := r.Status(); s.State == relay.StateRefused {
+			return errors.New(s.Error)
+		}
+		return nil
+	}}
 }
 
 // dropKeys forgets old idempotency keys, now and then.
