@@ -147,6 +147,12 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 	lines := bufio.NewReaderSize(resp.Body, 64<<10)
 	for {
 		raw, err := lines.ReadBytes('\n')
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("stopped after %d lines: what was answered is done; import the file again for the rest", summary.lines)
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("the answer ended after %d lines (%w): what was answered is done; import the file again for the rest", summary.lines, err)
+		}
 		if text := strings.TrimSpace(string(raw)); text != "" {
 			line := importLine{raw: jsontext.Value(text)}
 			if err := json.Unmarshal(line.raw, &line); err != nil {
@@ -161,9 +167,6 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 		if errors.Is(err, io.EOF) {
 			summary.took = time.Since(began)
 			return summary, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the answer ended after %d lines (%w): what was answered is done; import the file again for the rest", summary.lines, err)
 		}
 	}
 }
