@@ -127,14 +127,17 @@ func TestImport_OfAServerThatAnswersSomethingElse_SaysWhatItAnswered(t *testing.
 }
 
 func TestImport_WhoseAnswerBreaksOff_SaysThatTheRestHasToBeSentAgain(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"line":1,"id":"db_1","status":"created"}`+"\n")
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}))
-	defer server.Close()
-	tenantryWith(t.Context(), t, input, "import", "-", "--admin", server.URL).
-		exits(exitFailed, "after 1 lines", "what was answered is done", "import the file again")
+	for _, half := range []string{"", `{"line":2,"id":"grp_`} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"line":1,"id":"db_1","status":"created"}`+"\n"+half)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}))
+		tenantryWith(t.Context(), t, input, "import", "-", "--admin", server.URL).
+			exits(exitFailed, "after 1 lines", "what was answered is done", "import the file again")
+		httpClient.CloseIdleConnections()
+		server.Close()
+	}
 }
 
 func TestImport_Interrupted_StopsAndSaysSo(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -79,7 +80,8 @@ func (l *link) Set(s string) error {
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf("%q is not a URL such as http://127.0.0.1:8080", s)
+		// Not with the URL, which may hold a password: who reports this shows it masked.
+		return errors.New("it is not a URL such as http://127.0.0.1:8080")
 	}
 	return nil
 }

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+func TestLookup_ShowsWhatAComputeNodeWouldBeTold(t *testing.T) {
+	d, dir := openDev(t)
+	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", dir).exits(exitPartial)
+	ready(t, d)
+
+	tenantry(t, "lookup", "ACME.example.", "--data-dir", dir).exits(exitDone).prints(
+		"acme.example\n", `ten_acme, "Acme", active, version `, "acme.example, www.acme.example (primary: acme.example)", "eu-west",
+		"grp_early, ring 1", "wiki: plan free, 5 seats", "db_1: postgres at db.example:5432, name acme, secret vault://db/1, epoch ", `locale = "en"`,
+		"by eu-west at position ")
+	tenantry(t, "lookup", "übung.example", "--query", d.Addresses().Regions["us-east"]).exits(exitDone).prints("xn--bung-zra.example", "by us-east")
+
+	r := tenantry(t, "lookup", "acme.example", "--data-dir", dir, "--output", "json").exits(exitDone)
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || doc["tenant_id"] != "ten_acme" || doc["hostname"] != "acme.example" {
+		t.Errorf("got %s, %v", r.stdout, err)
+	}
+
+	// The others are shown all the same.
+	tenantry(t, "lookup", "nobody.example", "acme.example", "not_a_hostname", "--data-dir", dir).
+		exits(exitFailed, "nobody.example: ", "not_a_hostname: ").prints("ten_acme")
+	tenantry(t, "lookup", "acme.example", "--query", "http://127.0.0.1:1").exits(exitFailed, "is it running there?")
+}
+
+func TestLookup_WarnsOfATenantInQuarantineAndOfWhatIsPending(t *testing.T) {
+	server := httptest.NewServer(answering(200, "application/json",
+		`{"tenant_id":"ten_a","name":"A","status":"active","hostname":"a.example","hostnames":["a.example"],"primary_hostname":"a.example",
+		"home_region":"eu-west","group":{"id":"grp_x","pending":true},"database":{"id":"db_x","pending":true},"products":{"wiki":{"plan":"free"}},"config":{},"version":3}`))
+	defer server.Close()
+	tenantry(t, "lookup", "a.example", "--query", server.URL).exits(exitDone).
+		prints("grp_x (not known here yet)", "db_x (not known here yet)", "wiki: plan free\n", "by ? at position")
+}
+
+func TestTenant_ShowsOneItsHistoryAndAll(t *testing.T) {
+	d, dir := openDev(t)
+	before := time.Now().Add(-time.Hour)
+	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", dir).exits(exitPartial)
+
+	tenantry(t, "tenant", "show", "ten_acme", "--data-dir", dir).exits(exitDone).
+		prints("id", "ten_acme", "status", "active", "hostnames", "www.acme.example", "version")
+	r := tenantry(t, "tenant", "show", "ten_acme", "--data-dir", dir, "--version", "1", "--output", "json").exits(exitDone)
+	var past struct {
+		Version uint64 `json:"version"`
+		Status  string `json:"status"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &past); err != nil || past.Version != 1 || past.Status != "registered" {
+		t.Errorf("version 1: got %s, %v", r.stdout, err)
+	}
+	tenantry(t, "tenant", "show", "ten_acme", "--data-dir", dir, "--as-of", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)).exits(exitDone).prints("active")
+	tenantry(t, "tenant", "show", "ten_acme", "--data-dir", dir, "--as-of", before.UTC().Format(time.RFC3339)).exits(exitFailed, "tenantry: ")
+	tenantry(t, "tenant", "show", "ten_acme", "--data-dir", dir, "--as-of", "yesterday").exits(exitFailed, "tenantry: ")
+	tenantry(t, "tenant", "show", "ten_nobody", "--data-dir", dir).exits(exitFailed, "ten_nobody")
+	tenantry(t, "tenant", "show", "../../etc", "--data-dir", dir).exits(exitFailed, "tenantry: ")
+
+	tenantry(t, "tenant", "events", "ten_acme", "--admin", d.Addresses().Admin).exits(exitDone).
+		prints("VERSION", "registered.v1", "hostname-attached.v1", `{"hostname":"www.acme.example"}`, "activated.v1")
+	r = tenantry(t, "tenant", "events", "ten_acme", "--data-dir", dir, "--output", "json").exits(exitDone)
+	for i, line := range strings.Split(strings.TrimSpace(r.stdout), "\n") {
+		var e struct {
+			Version int `json:"version"`
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Version != i+1 {
+			t.Errorf("event %d: got %s, %v", i+1, line, err)
+		}
+	}
+	tenantry(t, "tenant", "events", "ten_nobody", "--data-dir", dir).exits(exitFailed, "ten_nobody")
+
+	tenantry(t, "tenant", "list", "--data-dir", dir).exits(exitDone).prints("ID", "ten_acme", "ten_umlaut", "Übung", "xn--bung-zra.example")
+	if r := tenantry(t, "tenant", "list", "--status", "registered", "--home-region", "us-east", "--data-dir", dir).exits(exitDone); strings.Contains(r.stdout, "ten_acme") {
+		t.Errorf("the filter lets an active tenant through:\n%s", r.stdout)
+	}
+	tenantry(t, "tenant", "list", "--group", "grp_early", "--data-dir", dir).exits(exitDone).prints("ten_acme")
+	tenantry(t, "tenant", "list", "--status", "sleeping", "--data-dir", dir).exits(exitFailed, "tenantry: ")
+}
+
+func TestTenantList_GoesThroughAllPages(t *testing.T) {
+	_, dir := openDev(t)
+	var lines strings.Builder
+	for i := range 2345 {
+		fmt.Fprintf(&lines, `{"id":"ten_%04d","name":"T","hostnames":[],"home_region":"eu-west"}`+"\n", i)
+	}
+	tenantryWith(t.Context(), t, lines.String(), "import", "-", "--data-dir", dir).exits(exitDone)
+	r := tenantry(t, "tenant", "list", "--data-dir", dir, "--output", "json").exits(exitDone)
+	got := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	if len(got) != 2345 {
+		t.Fatalf("got %d lines, want 2345", len(got))
+	}
+	for i, line := range got {
+		if want := fmt.Sprintf(`"ten_%04d"`, i); !strings.Contains(line, want) {
+			t.Fatalf("line %d: got %s, want %s", i+1, line, want)
+		}
+	}
+}
+
+func TestStatus_ShowsEveryRegion_AndFailsWhereOneIsNotWell(t *testing.T) {
+	d, dir := openDev(t)
+	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", dir).exits(exitPartial)
+	ready(t, d)
+	r := tenantry(t, "status", "--data-dir", dir).exits(exitDone).prints("REGION", "eu-west  true", "us-east  true", "gen-0001", d.Addresses().Regions["us-east"])
+	if n := strings.Count(r.stdout, "\n"); n != 3 {
+		t.Errorf("got %d lines, want a head and two regions:\n%s", n, r.stdout)
+	}
+	r = tenantry(t, "status", "--data-dir", dir, "--output", "json").exits(exitDone)
+	var all []struct {
+		Region   string `json:"region"`
+		Ready    bool   `json:"ready"`
+		Position uint64 `json:"position"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &all); err != nil || len(all) != 2 || all[0].Region != "eu-west" || !all[1].Ready || all[1].Position == 0 {
+		t.Errorf("got %s, %v", r.stdout, err)
+	}
+
+	tenantry(t, "status", "--query", "http://127.0.0.1:1").exits(exitFailed, "127.0.0.1:1")
+	notReady := httptest.NewServer(answering(200, "application/json", `{"region":"eu-west","node":"n","ready":false,"position":3,"quarantined":[{}]}`))
+	defer notReady.Close()
+	tenantry(t, "status", "--query", notReady.URL).exits(exitFailed, "region eu-west", "is not ready").prints("false", "unknown")
+}
