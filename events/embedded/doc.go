@@ -15,6 +15,11 @@
 //
 // # What is not
 //
+// A directory that was spoiled is refused, with [ErrDamaged], where a table or the list of them is
+// spoiled, or where the log has become shorter than it was when the store was last opened or
+// closed. What was appended since then and is not in a table yet is in a log that Badger cuts
+// at the first fault: a bit that a disk flips there is taken for a torn write.
+//
 // There is one process a directory; a second gets [ErrInUse]. There is no copy on another
 // machine: back the directory up, or use the Postgres store.
 //

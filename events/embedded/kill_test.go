@@ -166,7 +166,6 @@ func parseAnswer(t *testing.T, line string) (string, events.Outcome) {
 // write is the process that is killed: it appends until then, and prints what it was answered.
 func write(dir string) error {
 	ctx := context.Background()
-	// The smallest room, so that the test does not depend on the machine's.
 	s, err := embedded.Open(ctx, embedded.Config{Dir: dir, Logger: quiet()})
 	if err != nil {
 		return err

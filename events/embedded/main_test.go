@@ -16,9 +16,5 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, write(dir))
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m,
-		// Started once a process by libraries that Badger uses, and never stopped by them.
-		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
-		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
-	)
+	goleak.VerifyTestMain(m)
 }
