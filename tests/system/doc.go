@@ -12,6 +12,6 @@
 // left running: every process is waited for, and killed by its own ID where a test fails.
 //
 // The tests with real input need ../shared/data beside the project's root, and say so where it
-// is not. TENANTRY_KILLS=20 makes the longest of them, kills in the middle of an import, as long as the
-// promise was first tried with; TENANTRY_SEED repeats a run that failed.
+// is not. TENANTRY_KILLS sets how often the longest of them kills dev in the middle of an import, and
+// TENANTRY_SEED repeats the moments of a run that failed.
 package system

@@ -80,10 +80,10 @@ func TestDev_ToldToStop_InTheMiddleOfAnything_StopsInTimeWithExitCode0(t *testin
 			// While a request waits for what will never come, and a client holds its import open.
 			d = start(t, dir)
 			c := newClient(t)
-			waiting := make(chan error, 1)
+			waiting := make(chan struct{})
 			go func() {
-				_, err := c.try("GET", d.Regions["eu-west"]+"/v1/lookup/acme.example?min_position=999999999&wait=30s", "")
-				waiting <- err
+				defer close(waiting)
+				_, _ = c.try("GET", d.Regions["eu-west"]+"/v1/lookup/acme.example?min_position=999999999&wait=30s", "")
 			}()
 			open, err := openImport(c, d.Admin)
 			if err != nil {

@@ -20,7 +20,10 @@ func TestPromise1_KilledAtAnyMomentOfAnImport_LosesNothingThatWasAnswered(t *tes
 func TestPromise1_KilledAtAnyMomentOfAnImportOfRealInput_LosesNothingThatWasAnswered(t *testing.T) {
 	needUniversities(t)
 	t.Parallel()
-	kills := 5
+	kills := 20
+	if testing.Short() {
+		kills = 5
+	}
 	if v := os.Getenv("TENANTRY_KILLS"); v != "" {
 		var err error
 		if kills, err = strconv.Atoi(v); err != nil || kills < 1 {
@@ -105,11 +108,11 @@ func (k *killing) killWhileImporting(left int) {
 	d := start(k.t, k.dir)
 	k.checkAnswered(d)
 	missing := len(k.in) - len(k.answered)
-	lines := 1 + k.rand.IntN(max(1, 2*missing/(left+1)))
+	lines := 1 + k.rand.IntN(max(1, missing/(left+1)))
 	if missing <= len(refusedUniversities) { // all is in: any line counts
 		lines = -(1 + k.rand.IntN(len(k.in)))
 	}
-	after := time.Duration(k.rand.Int64N(int64(30 * time.Millisecond)))
+	after := time.Duration(k.rand.Int64N(int64(8 * time.Millisecond))) // in which 100 lines are imported
 	answers, ended := k.importFrom(d, lines, func() {
 		<-time.After(after)
 		d.kill()

@@ -33,15 +33,15 @@ func TestPromise5_ManyClientsRaceForAHostname_ExactlyOneWinsAndBothRegionsSayWho
 		winner := race(t, c, d, hostname, asks)
 
 		// It is let go, and all race for it again, some of them before it is free.
-		asks = asks[:0]
+		var again []rival
 		for i := range rivals {
 			id := fmt.Sprintf("ten_r%d", i)
 			if id != winner {
-				asks = append(asks, rival{id, step{"PUT", "/" + id + "/hostnames/" + hostname, ""}})
+				again = append(again, rival{id, step{"PUT", "/" + id + "/hostnames/" + hostname, ""}})
 			}
 		}
 		c.must("DELETE", d.Admin+"/v1/tenants/"+winner+"/hostnames/"+hostname, "")
-		race(t, c, d, hostname, asks)
+		race(t, c, d, hostname, again)
 	}
 	w := checkRegions(t, c, d) // whose fold refuses a hostname with two holders at any position
 	for round := range rounds {

@@ -26,7 +26,7 @@ func TestPromise7_WhatIsRefused_SaysWhatToDo_AndChangesNothing(t *testing.T) {
 	}{
 		{what: "broken JSON", method: "POST", path: "/v1/tenants", body: `{"id":`, status: 400, kind: "invalid-json"},
 		{what: "two documents", method: "POST", path: "/v1/tenants", body: tenant("") + tenant(""), status: 400, kind: "invalid-json"},
-		{what: "an unknown field", method: "POST", path: "/v1/tenants", body: tenant(`,"nmae":"x"`), status: 422, kind: "invalid", pointer: "/nmae"},
+		{what: "an unknown field", method: "POST", path: "/v1/tenants", body: tenant(`,"nickname":"x"`), status: 422, kind: "invalid", pointer: "/nickname"},
 		{what: "no name", method: "POST", path: "/v1/tenants", body: `{"hostnames":[],"home_region":"eu-west"}`, status: 422, kind: "invalid", pointer: "/name"},
 		{what: "a hostname that is none", method: "POST", path: "/v1/tenants", body: strings.Replace(tenant(""), "refused.example", "not a hostname", 1), status: 422, kind: "invalid", pointer: "/hostnames/0"},
 		{what: "an ID of another kind", method: "POST", path: "/v1/tenants", body: strings.Replace(tenant(""), "ten_", "db_", 1), status: 422, kind: "invalid", pointer: "/id"},

@@ -154,7 +154,7 @@ type openedImport struct {
 func openImport(c *client, admin string) (*openedImport, error) {
 	ctx, cancel := context.WithCancel(c.t.Context())
 	body, lines := io.Pipe()
-	req, err := http.NewRequestWithContext(ctx, "POST", admin+"/v1/import", body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, admin+"/v1/import", body)
 	if err != nil {
 		cancel()
 		return nil, err
