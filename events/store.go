@@ -66,12 +66,16 @@ type Batch struct {
 	// Expected is the version the stream must be at; 0: it must not exist.
 	Expected uint64
 	// Events have versions Expected+1, Expected+2 …; the store gives them their positions.
-	// It may be empty where the command changes nothing but has a Key to be remembered.
+	// It may be empty where the command changes nothing but has a Key to be remembered; then
+	// the batch may change neither claims nor references.
 	Events []Event
 	// Take and Release are the hostnames that the stream claims and lets go. Releasing what
-	// another holds, or no one, is a fault of the caller and an error.
+	// another holds, or no one, is a fault of the caller and an error; taking what the stream
+	// holds already is not.
 	Take, Release []Hostname
-	// Refer and Unrefer are the streams that this one begins and ceases to depend on.
+	// Refer and Unrefer are the streams that this one begins and ceases to depend on, the
+	// latter first. A second reference to the same stream counts once; ending one that is not
+	// there is an error. Being referred to does not make a stream exist.
 	Refer   []Reference
 	Unrefer []StreamID
 	// Unreferred refuses the batch, with ErrReferenced, while any stream refers to Stream.
