@@ -29,6 +29,9 @@ func imports(ctx context.Context, cfg *config) ([]row, error) {
 		return nil, err
 	}
 	for round := range cfg.rounds {
+		if err := cfg.settle(ctx); err != nil {
+			return nil, err
+		}
 		dir := cfg.path(fmt.Sprintf("universities-%d", round))
 		err := func() error {
 			d, err := startDev(ctx, cfg, dir)

@@ -26,6 +26,7 @@ type config struct {
 	rate       int           // look-ups a second where latency is measured
 	commands   int           // a second, where visibility is
 	only       []string
+	patience   time.Duration // with others at work on the machine, before each round
 
 	dir string    // for everything that is written
 	log io.Writer // progress, for a person
@@ -66,6 +67,7 @@ func run(ctx context.Context) (err error) {
 	flag.DurationVar(&cfg.duration, "duration", 10*time.Second, "length of a round under load")
 	flag.IntVar(&cfg.rate, "rate", 30_000, "look-ups a second, where latency is measured")
 	flag.IntVar(&cfg.commands, "commands", 200, "commands a second, where it is measured when they are visible")
+	flag.DurationVar(&cfg.patience, "patience", 30*time.Second, "how long each round waits for the machine to be quiet")
 	only := flag.String("only", "", "of idle, lookup, latency, visible, import: those, separated by commas; all, if empty")
 	flag.Parse()
 	if cfg.tenants < 1 || cfg.rounds < 1 || cfg.rate < 1 || cfg.commands < 1 || cfg.duration < time.Second {

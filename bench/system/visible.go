@@ -24,6 +24,9 @@ func visible(ctx context.Context, cfg *config, c *catalogue) ([]row, error) {
 	p99 := row{what: "the same, p99", unit: "ms", goal: "< 15 ms"}
 	answered := row{what: "command sent → answered (synced to disk), p50 " + at, unit: "ms"}
 	for round := range cfg.rounds {
+		if err := cfg.settle(ctx); err != nil {
+			return nil, err
+		}
 		w := writing{catalogue: c, round: round}
 		if err := w.run(ctx, cfg); err != nil {
 			return nil, err

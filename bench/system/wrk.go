@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,15 +108,17 @@ func beside(ctx context.Context, cfg *config, c *catalogue, r *row, measure func
 		return err
 	}
 	for round := range cfg.rounds {
-		first, second := ours, theirs
+		turn := [...]func() error{ours, theirs}
 		if round%2 == 1 {
-			first, second = theirs, ours
+			slices.Reverse(turn[:])
 		}
-		if err := first(); err != nil {
+		if err := cfg.settle(ctx); err != nil {
 			return err
 		}
-		if err := second(); err != nil {
-			return err
+		for _, measure := range turn {
+			if err := measure(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
