@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -18,7 +17,7 @@ import (
 func TestDev_ImportsIsFoundByTheOthersAndStops(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	roster := file(t, "roster.ndjson", input)
-	var stdout, stderr bytes.Buffer // read once it has ended
+	var stdout, stderr output
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan int, 1)
@@ -84,11 +83,11 @@ func TestDev_StoppedBeforeItBegins_IsNoFailure(t *testing.T) {
 }
 
 func TestDev_WhoseRegionFails_EndsAndSaysWhy(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "regions"), 0o700); err != nil {
+	d, dir := openDev(t)
+	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(dir, "regions", "a"), "not a directory")
-	tenantry(t, "dev", "--data-dir", dir, "--listen", "127.0.0.1:0", "--region", "a=127.0.0.1:0", "--log-level", "error").
+	tenantry(t, "dev", "--data-dir", dir, "--listen", "127.0.0.1:0", "--region", "a=127.0.0.1:0", "--kafka-partitions", "3", "--log-level", "error").
 		exits(exitFailed, "tenantry: region a: ")
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -41,9 +42,27 @@ func tenantry(t *testing.T, args ...string) ran {
 func tenantryWith(ctx context.Context, t *testing.T, stdin string, args ...string) ran {
 	t.Helper()
 	t.Cleanup(httpClient.CloseIdleConnections)
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr output
 	code := run(ctx, args, strings.NewReader(stdin), &stdout, &stderr)
 	return ran{t, args, code, stdout.String(), stderr.String()}
+}
+
+// output may be written by several goroutines, as a file may: dev logs while it reports.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
 }
 
 // exits expects an exit code, and phrases on standard error; none: that nothing is there.

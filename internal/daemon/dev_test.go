@@ -176,14 +176,18 @@ func TestDev_TopicWithAnotherNumberOfPartitions_IsRefused(t *testing.T) {
 
 func TestDev_ARegionThatCannotKeepItsCopy_FailsTheWhole(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "regions"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "regions", "us-east"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	d, err := OpenDev(t.Context(), config(dir))
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	place := filepath.Join(dir, "regions", "us-east")
+	if err := errors.Join(os.RemoveAll(place), os.WriteFile(place, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = OpenDev(t.Context(), config(dir)); err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()

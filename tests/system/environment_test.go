@@ -2,6 +2,7 @@ package system
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -103,11 +104,17 @@ func TestDev_WhereItMayNotWrite_SaysSo(t *testing.T) {
 	refuses(t, devArgs(filepath.Join(file, "data")), "data directory")
 	// A region whose place is taken by something else cannot keep its copy.
 	whole := filepath.Join(dir, "data")
-	if err := os.MkdirAll(filepath.Join(whole, "regions"), 0o700); err != nil {
+	start(t, whole).stop()
+	if err := os.RemoveAll(filepath.Join(whole, "regions", "us-east")); err != nil {
 		t.Fatal(err)
 	}
 	write("regions/us-east", "not a directory")(t, whole)
 	refuses(t, devArgs(whole), "us-east")
+	// A store that is gone, where what was made from it is there, is a disk that is not mounted.
+	if err := errors.Join(os.Remove(filepath.Join(whole, "regions", "us-east")), os.Rename(filepath.Join(whole, "store"), filepath.Join(whole, "away"))); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, devArgs(whole), "store is missing")
 	// Another program's directory is not taken over.
 	foreign := filepath.Join(dir, "foreign")
 	if err := os.MkdirAll(filepath.Join(foreign, "store"), 0o700); err != nil {

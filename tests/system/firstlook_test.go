@@ -66,7 +66,7 @@ func TestDev_WithTheExampleRoster_AnswersTheFirstLookUpInBothRegions(t *testing.
 
 func TestDev_ToldToStop_InTheMiddleOfAnything_StopsInTimeWithExitCode0(t *testing.T) {
 	t.Parallel()
-	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			// Before it is ready: while it imports.
