@@ -95,12 +95,18 @@ func runDev(cmd *cobra.Command, cfg daemon.DevConfig, importFile string) (err er
 		}
 	}()
 	if importFile != "" {
-		summary, err := importInto(ctx, cmd, dev.Addresses().Admin, importFile, reportRefused(cmd.ErrOrStderr()))
+		summary, err := importInto(ctx, cmd, dev.Addresses().Admin, importFile, func(importLine) error { return nil })
 		if err != nil {
 			return ifStopped(cmd, fmt.Errorf("import %s: %w", importFile, err))
 		}
+		// Not line by line: at a later start, what was changed since is a conflict and no fault.
 		if err := printf(cmd, "imported %s: %s\n", importFile, summary); err != nil {
 			return err
+		}
+		if summary.refused() > 0 {
+			if err := printf(cmd, "what is refused has changed nothing; 'tenantry import %s' says which lines, and why\n", importFile); err != nil {
+				return err
+			}
 		}
 	}
 	if err := dev.AwaitReady(ctx); err != nil {

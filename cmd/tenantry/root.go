@@ -17,9 +17,9 @@ func newRoot() *cobra.Command {
 		Long: `Tenantry holds the one true configuration of every tenant, and tells any compute
 node, from a local copy in its region, whose request it holds.
 
-Every flag can also be set by an environment variable (--data-dir is
-TENANTRY_DATA_DIR) or by its name as a key of the YAML file given with --config.
-A flag beats the environment, which beats the file.`,
+Every flag but --config, --output and --dry-run can also be set by an environment
+variable (--data-dir is TENANTRY_DATA_DIR) or by its name as a key of the YAML file
+given with --config. A flag beats the environment, which beats the file.`,
 		Example:           "  tenantry dev\n  tenantry lookup acme.example",
 		SilenceErrors:     true,
 		SilenceUsage:      true,

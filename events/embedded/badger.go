@@ -18,6 +18,9 @@ const (
 	// go to the value log, where an error of fsync is logged but not returned, and whose garbage no
 	// one collects.
 	maxValue = 1 << 20
+	// tableSize bounds what a compaction holds in memory: an import of a million tenants needed
+	// more than a GiB with Badger's own sizes.
+	tableSize = 2 << 20
 )
 
 // openBadger opens the database with as little memory as this use needs: three of them
@@ -32,6 +35,8 @@ func openBadger(dir string, log *slog.Logger) (*badger.DB, error) {
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
 		WithNumVersionsToKeep(1).
+		// Badger makes tables of a level ten times its size each below, and builds them in memory.
+		WithBaseTableSize(tableSize).
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(2).
 		WithValueThreshold(maxValue).
@@ -46,6 +51,7 @@ func openBadger(dir string, log *slog.Logger) (*badger.DB, error) {
 		// The source of truth is worth the CRC: a flipped bit is an error, not another event.
 		// Tables as a whole are verified before.
 		WithChecksumVerificationMode(options.OnBlockRead)
+	opt.TableSizeMultiplier = 1
 	db, err := badger.OpenManaged(opt)
 	switch {
 	case err == nil:

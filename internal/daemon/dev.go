@@ -51,6 +51,11 @@ type Addresses struct {
 	Kafka   []string          `json:"kafka"`
 }
 
+const (
+	topicTime = 5 * time.Second  // for Kafka to answer at the start, before going on without it
+	readyTime = 15 * time.Second // for the regions to come as far as the store
+)
+
 // AddressFile is the file in the data directory of a Dev that tells where it answers.
 const AddressFile = "tenantry.json"
 
@@ -67,7 +72,7 @@ type Dev struct {
 
 // OpenDev starts everything. When it fails, nothing of it runs.
 func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
-	d := &Dev{cfg: cfg, failed: make(chan error, len(cfg.Regions))}
+	d := &Dev{cfg: cfg, failed: make(chan error, len(cfg.Regions)+1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -78,7 +83,7 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 	}
 	tel := Telemetry{Log: cfg.Logger, Registry: telemetry.Registry()}
 	var stopTracing func(context.Context) error
-	if tel.Tracer, stopTracing, err = telemetry.Tracing(ctx, cfg.TraceURL, cfg.Version); err != nil {
+	if tel.Tracer, stopTracing, err = telemetry.Tracing(ctx, cfg.TraceURL, cfg.Version, cfg.Logger); err != nil {
 		return nil, err
 	}
 	d.onClose(func() error {
@@ -87,6 +92,9 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 		return stopTracing(ctx)
 	})
 
+	if err := storeNotLost(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	// The store first: it is what a second process on the same directory must not get.
 	appends := newAppendMetrics(tel.Registry)
 	d.store, err = embedded.Open(ctx, embedded.Config{
@@ -120,6 +128,25 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 	return d, nil
 }
 
+// storeNotLost refuses a data directory that has everything but the truth, as when a volume is
+// not mounted. A new store in its place would empty every region.
+func storeNotLost(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "store")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, derived := range []string{"regions", "kafka"} {
+		entries, err := os.ReadDir(filepath.Join(dir, derived))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if len(entries) > 0 {
+			return fmt.Errorf("the event store %s is missing, and %s, which is made from it, is there: put the store back (is its disk mounted?), or delete kafka/ and regions/ as well to begin anew",
+				filepath.Join(dir, "store"), filepath.Join(dir, derived))
+		}
+	}
+	return nil
+}
+
 func (d *Dev) openKafka(ctx context.Context) (*kafka.Cluster, error) {
 	d.brokers = d.cfg.KafkaBrokers
 	if len(d.brokers) == 0 {
@@ -144,10 +171,32 @@ func (d *Dev) openKafka(ctx context.Context) (*kafka.Cluster, error) {
 		topic.Retention = 6 * time.Hour
 		topic.RetentionBytes = 32 << 20
 	}
-	if err := cluster.EnsureTopic(ctx, topic); err != nil {
-		return nil, err
+	return cluster, d.ensureTopic(ctx, cluster, topic)
+}
+
+// ensureTopic makes the topic where it is not there. Brokers that are away are waited for in the
+// background: commands and look-ups do not depend on them.
+func (d *Dev) ensureTopic(ctx context.Context, cluster *kafka.Cluster, topic kafka.Topic) error {
+	soon, cancel := context.WithTimeout(ctx, topicTime)
+	err := cluster.EnsureTopic(soon, topic)
+	cancel()
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
-	return cluster, nil
+	d.cfg.Logger.Warn("Kafka does not answer: going on without it until it does", "brokers", d.brokers)
+	ctx, cancel = context.WithCancel(context.Background())
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		if err := cluster.EnsureTopic(ctx, topic); err != nil && ctx.Err() == nil {
+			d.failed <- err
+		}
+	})
+	d.onClose(func() error {
+		cancel()
+		waiting.Wait()
+		return nil
+	})
+	return nil
 }
 
 func (d *Dev) openRegions(ctx context.Context, cluster *kafka.Cluster, tel Telemetry) error {
@@ -197,16 +246,24 @@ func (d *Dev) Addresses() Addresses {
 }
 
 // AwaitReady returns once every region is ready and holds everything that the store holds
-// now, or when the context ends or a region has failed.
+// now, or when the context ends or a region has failed. A region that is ready and does not come
+// that far for a while is left behind, with a warning: what is upstream of it does not work, and
+// that must not keep the rest from being found.
 func (d *Dev) AwaitReady(ctx context.Context) error {
 	head, err := d.store.Head(ctx)
 	if err != nil {
 		return err
 	}
+	patience := time.Now().Add(readyTime)
 	for _, r := range d.regions {
 		for {
 			changed := r.projector.Live().Changed()
 			if r.projector.Ready() == nil && r.projector.Live().Progress().Position() >= head.Position {
+				break
+			}
+			if r.projector.Ready() == nil && time.Now().After(patience) {
+				d.cfg.Logger.Warn("a region is behind the store, and what it has is served", "region", r.Name(),
+					"position", r.projector.Live().Progress().Position(), "store", head.Position)
 				break
 			}
 			// Readiness itself tells nobody: look again soon even where nothing is committed.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -47,7 +48,7 @@ func Registry() *prometheus.Registry {
 // Tracing sends spans to an OTLP collector over HTTP, at an URL such as
 // http://127.0.0.1:4318; where that has no path it is OTLP's own, /v1/traces. Without an URL
 // there is no tracing: the provider is nil. stop sends what is left.
-func Tracing(ctx context.Context, collector, version string) (provider trace.TracerProvider, stop func(context.Context) error, err error) {
+func Tracing(ctx context.Context, collector, version string, log *slog.Logger) (provider trace.TracerProvider, stop func(context.Context) error, err error) {
 	if collector == "" {
 		return nil, func(context.Context) error { return nil }, nil
 	}
@@ -62,6 +63,8 @@ func Tracing(ctx context.Context, collector, version string) (provider trace.Tra
 	if err != nil {
 		return nil, nil, fmt.Errorf("trace to %s: %w", collector, err)
 	}
+	// Without it OpenTelemetry writes to standard error, in the middle of our own log.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("spans were lost", "err", err) }))
 	p := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())),

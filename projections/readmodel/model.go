@@ -90,7 +90,7 @@ func Open(cfg Config) (*Model, error) {
 // options keep a region small (measured: about 40 MiB beside the cache); facts on each in
 // the Badger documentation. The tail is not synced: Kafka has it.
 func options(cfg Config) badger.Options {
-	return badger.DefaultOptions(cfg.Dir).
+	opt := badger.DefaultOptions(cfg.Dir).
 		WithLogger(badgerLogger{cfg.Logger}).
 		WithSyncWrites(false).
 		WithMemTableSize(16 << 20).
@@ -100,7 +100,10 @@ func options(cfg Config) badger.Options {
 		WithValueLogFileSize(16 << 20).
 		WithNumVersionsToKeep(1).
 		WithDetectConflicts(false). // there is one writer
+		WithBaseTableSize(2 << 20).
 		WithMetricsEnabled(false)
+	opt.TableSizeMultiplier = 1 // or a compaction builds ever larger tables in memory
+	return opt
 }
 
 func (m *Model) readProgress() (*Progress, error) {
