@@ -95,11 +95,10 @@ func runDev(cmd *cobra.Command, cfg daemon.DevConfig, importFile string) (err er
 		}
 	}()
 	if importFile != "" {
-		summary, err := importInto(ctx, cmd, dev.Addresses().Admin, importFile, func(importLine) error { return nil })
+		summary, err := importInto(ctx, cmd, dev.Addresses().Admin, importFile, exceptConflicts(reportRefused(cmd.ErrOrStderr())))
 		if err != nil {
 			return ifStopped(cmd, fmt.Errorf("import %s: %w", importFile, err))
 		}
-		// Not line by line: at a later start, what was changed since is a conflict and no fault.
 		if err := printf(cmd, "imported %s: %s\n", importFile, summary); err != nil {
 			return err
 		}
@@ -120,6 +119,17 @@ func runDev(cmd *cobra.Command, cfg daemon.DevConfig, importFile string) (err er
 	}
 	<-ctx.Done()
 	return ifStopped(cmd, causeOf(ctx, ctx.Err()))
+}
+
+// exceptConflicts passes over lines that are there with other content: at a later start these
+// are what was changed since, and no fault.
+func exceptConflicts(each func(importLine) error) func(importLine) error {
+	return func(line importLine) error {
+		if line.Status == "conflict" {
+			return nil
+		}
+		return each(line)
+	}
 }
 
 // causeOf is why a part of it failed, where that is why the context ended.
