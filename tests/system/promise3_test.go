@@ -61,6 +61,9 @@ func TestPromise3_ARegionThatHasLostAnythingOrAll_ComesBackEqualToTheStore(t *te
 }
 
 func TestPromise3_AnyFileOfAGenerationIsDamaged_TheRegionComesBackEqualToTheStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes long: one start for each way to damage each file")
+	}
 	t.Parallel()
 	stopped, killed := seededDirs(t)
 	const generation = "regions/eu-west/gen-0001"
