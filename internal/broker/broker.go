@@ -71,6 +71,9 @@ func Open(ctx context.Context, config Config) (*Broker, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
 	}
+	if err := dropDamaged(config.DataDir, config.Logger.With("component", "broker")); err != nil {
+		return nil, errors.Join(err, closed(listener.Close()), lock.release())
+	}
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
 		kfake.ClusterID("tenantry-embedded"),

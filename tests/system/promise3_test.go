@@ -45,6 +45,26 @@ func TestPromise3_ARegionThatHasLostAnythingOrAll_ComesBackEqualToTheStore(t *te
 			copyTree(t, filepath.Join(dir, region("eu-west"), "gen-0001"), filepath.Join(dir, region("eu-west"), "gen-0002"))
 		}},
 	}
+	inKafka := filepath.Join("kafka", "partitions", topic+"-3")
+	losses = append(losses,
+		loss{"one partition", remove(inKafka)},
+		loss{"all partitions but not the topic", remove(filepath.Join("kafka", "partitions"))},
+		loss{"the end of a partition", func(t *testing.T, dir string) {
+			damageFile(t, filepath.Join(dir, inKafka, "0.dat"), damages["cut short"])
+		}},
+		loss{"bits of a partition", func(t *testing.T, dir string) {
+			damageFile(t, filepath.Join(dir, inKafka, "0.dat"), damages["bits flipped"])
+		}},
+		loss{"one bit of a partition", func(t *testing.T, dir string) {
+			damageFile(t, filepath.Join(dir, inKafka, "0.dat"), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+		}},
+		loss{"the index of a partition", func(t *testing.T, dir string) {
+			damageFile(t, filepath.Join(dir, inKafka, "0.idx"), damages["bits flipped"])
+		}},
+		loss{"the snapshot of a partition", func(t *testing.T, dir string) {
+			damageFile(t, filepath.Join(dir, inKafka, "snapshot.json"), damages["cut short"])
+		}},
+	)
 	for _, l := range losses {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,13 +103,7 @@ func TestPromise3_AnyFileOfAGenerationIsDamaged_TheRegionComesBackEqualToTheStor
 			for how, damage := range damages {
 				t.Run(file.Name()+", "+how, func(t *testing.T) {
 					t.Parallel()
-					comesBack(t, seeded, func(t *testing.T, dir string) {
-						b, err := os.ReadFile(filepath.Join(dir, path))
-						if err != nil {
-							t.Fatal(err)
-						}
-						write(path, string(damage(b)))(t, dir)
-					})
+					comesBack(t, seeded, func(t *testing.T, dir string) { damageFile(t, filepath.Join(dir, path), damage) })
 				})
 			}
 		}
@@ -113,6 +127,17 @@ var damages = map[string]func([]byte) []byte{
 		}
 		return b
 	},
+}
+
+func damageFile(t *testing.T, path string, damage func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, damage(b), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // comesBack starts dev on a copy of a directory that has lost something, and expects both regions to
