@@ -155,6 +155,10 @@ type Store interface {
 	// Load is the stream's events after a version, in order; none when there are none.
 	Load(ctx context.Context, id StreamID, after uint64) ([]Event, error)
 
+	// History is up to limit of the stream's events after a version, in order; none when there
+	// are none. It is Load for a stream that may be longer than memory should hold.
+	History(ctx context.Context, id StreamID, after uint64, limit int) ([]Event, error)
+
 	// Streams is the whole of up to limit streams of a kind, in the order of their IDs, after
 	// the ID given (zero: from the first).
 	Streams(ctx context.Context, k Kind, after StreamID, limit int) ([][]Event, error)

@@ -174,7 +174,8 @@ func (a *api) tenantEvents(c echo.Context) error {
 			return badRequest("page_token belongs to no such list: begin without it")
 		}
 	}
-	stream, err := a.store.Load(c.Request().Context(), id.Stream(), after)
+	// One event more than fits, since only it tells that there is a next page.
+	stream, err := a.store.History(c.Request().Context(), id.Stream(), after, p.size+1)
 	switch {
 	case err != nil:
 		return err

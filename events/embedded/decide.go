@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -121,7 +122,7 @@ func checkForm(b *events.Batch) error {
 func (g *group) recall(k *events.Key) (events.Outcome, bool, error) {
 	r, ok := g.keys[k.Key]
 	if !ok {
-		return recall(g.base, k)
+		return recall(context.Background(), g.base, k) // short: the events of one batch
 	}
 	if r.fingerprint != k.Fingerprint {
 		return events.Outcome{}, false, events.ErrKeyReused

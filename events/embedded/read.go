@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
@@ -12,6 +13,15 @@ import (
 
 // Load is the stream's events after a version, in order.
 func (s *Store) Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error) {
+	return s.stream(ctx, id, after, math.MaxUint64)
+}
+
+// History is up to limit of the stream's events after a version, in order.
+func (s *Store) History(ctx context.Context, id events.StreamID, after uint64, limit int) ([]events.Event, error) {
+	return s.stream(ctx, id, after, uint64(max(limit, 0)))
+}
+
+func (s *Store) stream(ctx context.Context, id events.StreamID, after, limit uint64) ([]events.Event, error) {
 	v, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -20,7 +30,7 @@ func (s *Store) Load(ctx context.Context, id events.StreamID, after uint64) ([]e
 	now, err := readState(v.Txn, id)
 	var out []events.Event
 	if err == nil {
-		out, err = load(v.Txn, id, now.version, now.position, after)
+		out, err = load(ctx, v.Txn, id, now, after, limit)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", id, err)
@@ -28,14 +38,19 @@ func (s *Store) Load(ctx context.Context, id events.StreamID, after uint64) ([]e
 	return out, nil
 }
 
-// load is the stream's events after a version up to another, which stands at position. Each
-// run says where the one before it ends, so it reads from the end as far back as it must.
-func load(txn *badger.Txn, id events.StreamID, version, position, after uint64) ([]events.Event, error) {
-	if version <= after {
+// load is up to limit of the events after a version of a stream in this state. Each run says
+// where the one before it ends, so it reads from the end as far back as it must, and keeps what
+// it was asked for.
+func load(ctx context.Context, txn *badger.Txn, id events.StreamID, now state, after, limit uint64) ([]events.Event, error) {
+	if now.version <= after || limit == 0 {
 		return nil, nil
 	}
+	last := after + min(limit, now.version-after) // the version of the last event wanted
 	var back []run
-	for first := version + 1; first > after+1; {
+	for first, position := now.version+1, now.position; first > after+1; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		value, found, err := get(txn, keyRun(position))
 		if err != nil {
 			return nil, err
@@ -50,18 +65,22 @@ func load(txn *badger.Txn, id events.StreamID, version, position, after uint64) 
 		if r.common.Stream != id || r.version+r.count != first {
 			return nil, fmt.Errorf("%w: position %d ends a run of %s at version %d, not %d", errRecord, position, r.common.Stream, r.version+r.count-1, first-1)
 		}
-		back = append(back, r)
+		if r.version <= last {
+			back = append(back, r)
+		}
 		first, position = r.version, r.previous
 	}
-	out := make([]events.Event, 0, version-back[len(back)-1].version+1)
+	out := make([]events.Event, 0, back[0].version+back[0].count-back[len(back)-1].version)
 	for _, r := range slices.Backward(back) {
 		var err error
 		if out, err = r.events(out); err != nil {
 			return nil, err
 		}
 	}
-	// The first run may begin at or before the version.
-	return out[uint64(len(out))-(version-after):], nil
+	// The first run may begin at or before the version, and the last one end behind what is wanted.
+	from := after + 1 - out[0].Version
+	to := last + 1 - out[0].Version
+	return out[from:to:to], nil
 }
 
 // Streams is the whole of up to limit streams of a kind, in the order of their IDs, after the
@@ -87,7 +106,7 @@ func (s *Store) Streams(ctx context.Context, k events.Kind, after events.StreamI
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		stream, err := whole(v.Txn, it.Item(), len(prefix))
+		stream, err := whole(ctx, v.Txn, it.Item(), len(prefix))
 		if err != nil {
 			return nil, fmt.Errorf("list streams of kind %s: %w", k, err)
 		}
@@ -99,7 +118,7 @@ func (s *Store) Streams(ctx context.Context, k events.Kind, after events.StreamI
 }
 
 // whole is the stream whose state an item holds, with its ID behind a prefix of the key.
-func whole(txn *badger.Txn, item *badger.Item, prefix int) ([]events.Event, error) {
+func whole(ctx context.Context, txn *badger.Txn, item *badger.Item, prefix int) ([]events.Event, error) {
 	id, err := events.ParseStreamID(string(item.Key()[prefix:]))
 	if err != nil {
 		return nil, fmt.Errorf("%w: state of a stream: %w", errRecord, err)
@@ -112,7 +131,7 @@ func whole(txn *badger.Txn, item *badger.Item, prefix int) ([]events.Event, erro
 	if err != nil {
 		return nil, err
 	}
-	return load(txn, id, now.version, now.position, 0)
+	return load(ctx, txn, id, now, 0, math.MaxUint64)
 }
 
 // References is how many streams refer to this one.
@@ -202,11 +221,11 @@ func (s *Store) Recall(ctx context.Context, k events.Key) (events.Outcome, bool,
 		return events.Outcome{}, false, err
 	}
 	defer v.done()
-	return recall(v.Txn, &k)
+	return recall(ctx, v.Txn, &k)
 }
 
 // recall makes the outcome anew from the log, which has kept the events as they were.
-func recall(txn *badger.Txn, k *events.Key) (events.Outcome, bool, error) {
+func recall(ctx context.Context, txn *badger.Txn, k *events.Key) (events.Outcome, bool, error) {
 	value, found, err := get(txn, keyKey(k.Key))
 	if err != nil || !found {
 		return events.Outcome{}, false, err
@@ -222,7 +241,8 @@ func recall(txn *badger.Txn, k *events.Key) (events.Outcome, bool, error) {
 	if record.count == 0 {
 		return out, true, nil
 	}
-	stream, err := load(txn, record.stream, record.version, record.position, record.version-record.count)
+	then := state{version: record.version, position: record.position}
+	stream, err := load(ctx, txn, record.stream, then, record.version-record.count, record.count)
 	if err != nil {
 		return events.Outcome{}, false, fmt.Errorf("recall the events of %s: %w", record.stream, err)
 	}

@@ -221,6 +221,15 @@ func (f *fixture) load(id events.StreamID, after uint64) []events.Event {
 	return out
 }
 
+func (f *fixture) historyOf(id events.StreamID, after uint64, limit int) []events.Event {
+	f.Helper()
+	out, err := f.History(f.ctx(), id, after, limit)
+	if err != nil {
+		f.Fatalf("history of %s after version %d: %v", id, after, err)
+	}
+	return out
+}
+
 func (f *fixture) references(id events.StreamID) int {
 	f.Helper()
 	n, err := f.References(f.ctx(), id)

@@ -86,6 +86,10 @@ func (f *fixture) calls(s events.Store) map[string]func(ctx context.Context) err
 			_, err := s.Load(ctx, tenant("acme"), 0)
 			return err
 		},
+		"History": func(ctx context.Context) error {
+			_, err := s.History(ctx, tenant("acme"), 0, 10)
+			return err
+		},
 		"Streams": func(ctx context.Context) error {
 			_, err := s.Streams(ctx, events.KindTenant, events.StreamID{}, 10)
 			return err

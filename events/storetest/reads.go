@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/tenantry/tenantry/events"
@@ -22,6 +23,36 @@ var readContract = []contract{
 		}
 		for v := range all {
 			f.sameEvents(f.load(id, uint64(v)), all[v:])
+		}
+	}},
+	{"HistoryIsAsManyOfTheStreamsEventsAfterAVersionAsWereAskedFor", func(f *fixture) {
+		id := tenant("acme")
+		version := uint64(0)
+		for _, n := range []int{1, 5, 2, 1, 12} { // batches, to be cut at each place
+			f.append(batch(id, version, n))
+			version += uint64(n)
+			f.create(tenant(fmt.Sprintf("between-%d", version)), 1)
+		}
+		all := f.load(id, 0)
+		for _, limit := range []int{1, 2, 3, 6, 20, 21, 22, math.MaxInt} {
+			for after := range all {
+				f.sameEvents(f.historyOf(id, uint64(after), limit), all[after:after+min(limit, len(all)-after)])
+			}
+		}
+		for _, none := range []struct {
+			id    events.StreamID
+			after uint64
+			limit int
+		}{
+			{tenant("none"), 0, 10},
+			{id, uint64(len(all)), 10},
+			{id, 1<<64 - 1, 10},
+			{id, 1<<63 + 5, math.MaxInt},
+			{id, 0, 0},
+		} {
+			if got := f.historyOf(none.id, none.after, none.limit); len(got) != 0 {
+				f.Errorf("history of %s after version %d up to %d: got %d events", none.id, none.after, none.limit, len(got))
+			}
 		}
 	}},
 	{"LoadIsNoneWhenThereAreNone", func(f *fixture) {
