@@ -16,8 +16,9 @@
 // What is refused is a [*Refusal] that says what to do, and appends nothing. A command that
 // changes nothing appends nothing.
 //
-// What is not: commands on two streams are two appends. No goroutine is started, and nothing
-// is kept between two calls.
+// What is not: commands on two streams are two appends. No goroutine is started. Between two
+// calls the folds of long streams are kept, up to a size, and each is held against the store
+// before it is used.
 //
 // On failure: an error that is no Refusal comes from the store. After [events.ErrUnavailable]
 // nothing is stored and the caller may send the command again. After any other, only a

@@ -50,6 +50,7 @@ type Answer struct {
 // Handler carries out commands. It is safe for any number of goroutines.
 type Handler struct {
 	store       events.Store
+	folds       folds
 	homeRegions []string
 	clock       func() time.Time
 	log         *slog.Logger
@@ -59,7 +60,7 @@ type Handler struct {
 // NewHandler is a handler on this store. It panics where the Registerer has another
 // handler's metrics already.
 func NewHandler(store events.Store, cfg Config) *Handler {
-	h := &Handler{store: store, homeRegions: cfg.HomeRegions, clock: cfg.Clock, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	h := &Handler{store: store, folds: newFolds(store), homeRegions: cfg.HomeRegions, clock: cfg.Clock, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
 	if h.clock == nil {
 		h.clock = time.Now
 	}
@@ -160,7 +161,7 @@ func pause(ctx context.Context, attempt int) error {
 // attempt loads, decides and appends, once.
 func (h *Handler) attempt(ctx context.Context, r Request) (Answer, error) {
 	c := r.Command
-	s, err := h.load(ctx, c.Target())
+	s, err := h.folds.load(ctx, c.Target())
 	if err != nil {
 		return Answer{}, err
 	}
@@ -218,19 +219,10 @@ func (h *Handler) batch(s state, f facts, meta events.Metadata, payloads []event
 	}, after, nil
 }
 
-// load is the newest state of a stream; version 0 where there is none.
-func (h *Handler) load(ctx context.Context, id events.StreamID) (state, error) {
-	stream, err := h.store.Load(ctx, id, 0)
-	if err != nil {
-		return state{}, fmt.Errorf("load %s: %w", id, err)
-	}
-	return state{id: id}.apply(stream)
-}
-
 func (h *Handler) factsFor(ctx context.Context, c Command) (facts, error) {
 	f := facts{homeRegions: h.homeRegions}
 	for _, id := range refersTo(c) {
-		s, err := h.load(ctx, id)
+		s, err := h.folds.load(ctx, id)
 		if err != nil {
 			return f, err
 		}

@@ -140,7 +140,7 @@ func (run *importing) prepare(ctx context.Context, line Command) (events.Batch, 
 	payloads, err := decide(c, s, f)
 	if CodeOf(err) != "" {
 		// What is not possible any more may have been possible when this tenant was registered.
-		if now, loadErr := run.h.load(ctx, s.id); loadErr != nil {
+		if now, loadErr := run.h.folds.load(ctx, s.id); loadErr != nil {
 			return events.Batch{}, loadErr
 		} else if now.version() > 0 {
 			return events.Batch{}, conflictWith(c, now)
@@ -164,7 +164,7 @@ func (run *importing) look(ctx context.Context, id events.StreamID) (state, erro
 	if s, ok := run.known[id]; ok {
 		return s, nil
 	}
-	s, err := run.h.load(ctx, id)
+	s, err := run.h.folds.load(ctx, id)
 	if err == nil && s.version() > 0 { // one that is missing may come to be meanwhile
 		run.known[id] = s
 	}
@@ -181,7 +181,7 @@ func (run *importing) again(ctx context.Context, line Command) error {
 	for _, id := range refersTo(c) {
 		delete(run.known, id)
 	}
-	s, err := run.h.load(ctx, c.Target())
+	s, err := run.h.folds.load(ctx, c.Target())
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (run *importing) again(ctx context.Context, line Command) error {
 		if CodeOf(err) != Exists {
 			return err
 		}
-		if s, err = run.h.load(ctx, c.Target()); err != nil {
+		if s, err = run.h.folds.load(ctx, c.Target()); err != nil {
 			return err
 		}
 	}

@@ -325,7 +325,7 @@ func TestImport_OfWhatAnotherCatalogueHas_MakesTheSameCatalogue(t *testing.T) {
 		}
 		var lines []Command
 		for _, id := range w.streams() {
-			s, err := from.load(t.Context(), id)
+			s, err := from.folds.load(t.Context(), id)
 			switch {
 			case err != nil:
 				t.Fatal(err)
@@ -354,7 +354,7 @@ func TestImport_OfWhatAnotherCatalogueHas_MakesTheSameCatalogue(t *testing.T) {
 
 // content is a stream's fold without what two catalogues cannot have in common.
 func content(ctx context.Context, t *rapid.T, s *system, id events.StreamID) any {
-	f, err := s.load(ctx, id)
+	f, err := s.folds.load(ctx, id)
 	if err != nil {
 		t.Fatal(err)
 	}

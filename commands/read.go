@@ -18,6 +18,10 @@ type At struct {
 // Tenant is a tenant as it is or was, from the store. A purged one is found, with its status.
 // Where there is none, or was none yet then, the error is a Refusal NotFound.
 func (h *Handler) Tenant(ctx context.Context, id events.TenantID, at At) (events.Tenant, error) {
+	if at == (At{}) {
+		s, err := h.find(ctx, id.Stream())
+		return s.tenant, err
+	}
 	stream, err := h.store.Load(ctx, id.Stream(), 0)
 	if err != nil {
 		return events.Tenant{}, fmt.Errorf("load %s: %w", id, err)
@@ -68,9 +72,9 @@ func (h *Handler) Group(ctx context.Context, id events.GroupID) (events.Group, e
 	return s.group, err
 }
 
-// find is load for a stream that must be there.
+// find is a stream that must be there, as it is.
 func (h *Handler) find(ctx context.Context, id events.StreamID) (state, error) {
-	s, err := h.load(ctx, id)
+	s, err := h.folds.load(ctx, id)
 	if err == nil && s.version() == 0 {
 		err = notFound(id)
 	}
