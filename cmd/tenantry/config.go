@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -26,17 +24,17 @@ func newConfig() *cobra.Command {
 	check := &cobra.Command{
 		Use:     "check",
 		Short:   "Validate all of a configuration file at once",
-		Long:    "Validates the file given with --config, and the environment's TENANTRY_ variables, and\nlists everything that is wrong. Exit code 2 where anything is.",
+		Long:    "Validates the file given with --config, and the environment's TENANTRY_ variables, and\nlists everything that is wrong, with its place. Exit code 2 where anything is. A variable that\nis called like a setting and is none is a warning: it is ignored.",
 		Example: "  tenantry config check --config tenantry.yaml",
-		Args:    cobra.NoArgs,
+		Args:    takesNone,
 		RunE:    checkConfig,
 	}
 	printing := &cobra.Command{
 		Use:     "print",
 		Short:   "Show every setting in force, and where it came from",
-		Long:    "Shows every setting of every command, its value with secrets masked, and where the value\ncame from: the default, the file, or the environment.",
+		Long:    "Shows every setting of every command, its value with secrets masked, and where the value\ncame from: the default, the file, or the environment. Flags of a single call, such as\n--output and --status, are no settings.",
 		Example: "  tenantry config print\n  tenantry config print --config tenantry.yaml --output json",
-		Args:    cobra.NoArgs,
+		Args:    takesNone,
 		RunE:    printConfig,
 	}
 	addOutput(printing)
@@ -44,12 +42,45 @@ func newConfig() *cobra.Command {
 	return cmd
 }
 
+// checkConfig reports every fault, each with its place, and else what was checked.
 func checkConfig(cmd *cobra.Command, _ []string) error {
-	_, problems := inForce(cmd)
-	if len(problems) == 0 {
-		return printf(cmd, "the configuration is valid\n")
+	file := readConfig(flagValue(cmd, "config"))
+	set, faults := checkEnvironment()
+	if err := warnOfEnvironment(cmd); err != nil {
+		return err
 	}
-	return usage("%w", errors.Join(problems...))
+	if all := append(sorted(file.faults), faults...); len(all) > 0 {
+		for _, err := range all { // without a prefix, so that an editor can jump to the place
+			fmt.Fprintln(cmd.ErrOrStderr(), err)
+		}
+		return usage("%s in the configuration", count(len(all), "fault"))
+	}
+	if file.path == "" {
+		if err := printf(cmd, "no file was checked: name one with --config\n"); err != nil {
+			return err
+		}
+	} else if err := printf(cmd, "%s: %s, valid\n", file.path, count(len(file.settings), "setting")); err != nil {
+		return err
+	}
+	if len(set) == 0 {
+		return printf(cmd, "environment: no setting in it\n")
+	}
+	return printf(cmd, "environment: %s, valid (%s)\n", count(len(set), "setting"), strings.Join(set, ", "))
+}
+
+// checkEnvironment lists the settings that the environment has, and what is wrong with them.
+func checkEnvironment() (set []string, faults []error) {
+	flags := allFlags()
+	for _, name := range sortedNames(flags) {
+		if _, ok := os.LookupEnv(envName(name)); !ok {
+			continue
+		}
+		set = append(set, envName(name))
+		if err := fromOutside(flags[name], new(configFile)); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return set, faults
 }
 
 // settingInForce is one row of `config print`.
@@ -60,9 +91,12 @@ type settingInForce struct {
 }
 
 func printConfig(cmd *cobra.Command, _ []string) error {
-	rows, problems := inForce(cmd)
-	if len(problems) > 0 {
-		return usage("%w", errors.Join(problems...))
+	rows, faults := inForce(cmd)
+	if len(faults) > 0 {
+		return usage("%w", errors.Join(faults...))
+	}
+	if err := warnOfEnvironment(cmd); err != nil {
+		return err
 	}
 	if asJSON(cmd) {
 		return printJSON(cmd, rows)
@@ -77,22 +111,11 @@ func printConfig(cmd *cobra.Command, _ []string) error {
 // inForce is every setting of every command, and everything that is wrong with the file and
 // the environment.
 func inForce(cmd *cobra.Command) ([]settingInForce, []error) {
-	path := flagValue(cmd, "config")
-	if path == "" {
-		path = os.Getenv(envName("config"))
-	}
-	var problems []error
-	var file settings
-	if path != "" {
-		var err error
-		if file, err = readSettings(path); err != nil {
-			return nil, []error{err}
-		}
-		problems = file.unknown()
-	}
+	file := readConfig(flagValue(cmd, "config"))
+	faults := file.faults
 	flags := allFlags()
 	var rows []settingInForce
-	for _, name := range slices.Sorted(maps.Keys(flags)) {
+	for _, name := range sortedNames(flags) {
 		f := flags[name]
 		if given := cmd.Flag(name); given != nil && given.Changed {
 			// Only the flags of `config` itself can be given here.
@@ -100,12 +123,12 @@ func inForce(cmd *cobra.Command) ([]settingInForce, []error) {
 			continue
 		}
 		note(f, "default")
-		if err := fromOutside(f, path, file); err != nil {
-			problems = append(problems, err)
+		if err := fromOutside(f, file); err != nil {
+			faults = append(faults, err)
 		}
 		rows = append(rows, settingInForce{name, masked(name, f.Value.String()), f.Annotations[sourceOf][0]})
 	}
-	return rows, problems
+	return rows, sorted(faults)
 }
 
 // masked hides passwords: in URLs, and in whatever is called one.

@@ -15,9 +15,12 @@ import (
 )
 
 func newDev() *cobra.Command {
-	regions := &list{kind: "NAME=host:port", check: checkRegion, values: []string{"eu-west=127.0.0.1:8081", "us-east=127.0.0.1:8082"}}
+	regions := &list{
+		kind: "NAME=host:port", check: checkRegion, key: regionOf, none: "name one region at least, such as eu-west=127.0.0.1:8081",
+		values: []string{"eu-west=127.0.0.1:8081", "us-east=127.0.0.1:8082"},
+	}
 	homes := &list{kind: "names", check: checkRegionName, values: []string{"eu-west", "us-east"}}
-	brokers := &list{kind: "host:port,…", check: checkAddress}
+	brokers := &list{kind: "host:port,…", check: checkBroker}
 	partitions := &number{value: 12, min: 1, max: 1000}
 	cmd := &cobra.Command{
 		Use:   "dev",
@@ -30,7 +33,7 @@ broker's place.
 When it is ready it has printed every address, and written them to
 tenantry.json in the data directory.`,
 		Example: "  tenantry dev\n  tenantry dev --data-dir /tmp/t --listen 127.0.0.1:0 --region eu=127.0.0.1:0 --import roster.ndjson",
-		Args:    cobra.NoArgs,
+		Args:    takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logger(cmd)
 			if err != nil {
@@ -46,9 +49,6 @@ tenantry.json in the data directory.`,
 				r, err := parseRegion(s)
 				if err != nil {
 					return usage("--region: %w", err)
-				}
-				if slices.ContainsFunc(cfg.Regions, func(other daemon.RegionAddress) bool { return other.Name == r.Name }) {
-					return usage("--region: %s is given twice", r.Name)
 				}
 				cfg.Regions = append(cfg.Regions, r)
 			}

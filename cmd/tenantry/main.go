@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -55,12 +56,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	addCompletion(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "tenantry: "+text)
+		for line := range strings.SplitSeq(text, "\n") { // one for each of several errors
+			fmt.Fprintln(stderr, "tenantry: "+line)
+		}
 	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code

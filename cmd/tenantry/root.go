@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tenantry/tenantry/internal/telemetry"
 )
@@ -17,20 +20,21 @@ func newRoot() *cobra.Command {
 		Long: `Tenantry holds the one true configuration of every tenant, and tells any compute
 node, from a local copy in its region, whose request it holds.
 
-Every flag but --config, --output and --dry-run can also be set by an environment
-variable (--data-dir is TENANTRY_DATA_DIR) or by its name as a key of the YAML file
-given with --config. A flag beats the environment, which beats the file.`,
+Flags that say where things are and how servers run can also be set by an environment
+variable (--data-dir is TENANTRY_DATA_DIR) or by their name as a key of the YAML file
+given with --config; 'tenantry config print' lists them. A flag beats the environment,
+which beats the file. Flags that say what one call prints, such as --output and
+--status, are given on the command line alone.`,
+		Version:           currentVersion().String(),
 		Example:           "  tenantry dev\n  tenantry lookup acme.example",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return applySettings(cmd) },
-		Args:              cobra.NoArgs,
+		Args:              cobra.ArbitraryArgs,
 		RunE:              needsSubcommand,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w; see '%s --help'", err, cmd.CommandPath())
-	})
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(wrongFlag)
 	flags := root.PersistentFlags()
 	flags.String("config", "", "YAML file of settings; an unknown key in it is an error")
 	flags.Var(newChoice("info", "debug", "info", "warn", "error"), "log-level", "what to log: debug, info, warn or error, and what is above")
@@ -38,31 +42,50 @@ given with --config. A flag beats the environment, which beats the file.`,
 	root.AddCommand(
 		newDev(), newImport(), newExport(), newLookup(), newTenant(), newStatus(), newConfig(), newVersion(),
 	)
-	wrapArgs(root)
+	root.SetHelpCommand(newHelp())
 	return root
 }
 
-// needsSubcommand is what a command does that only groups others.
-func needsSubcommand(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage("unknown command %q for %q; see '%s --help'", args[0], cmd.CommandPath(), cmd.CommandPath())
+// addCompletion adds cobra's scripts for shells, which then refuse arguments as our own commands
+// do. The output has to be set before.
+func addCompletion(root *cobra.Command) {
+	root.CompletionOptions.HiddenDefaultCmd, root.CompletionOptions.DisableNoDescFlag = true, true
+	root.InitDefaultCompletionCmd()
+	i := slices.IndexFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == "completion" })
+	completion := root.Commands()[i]
+	completion.Args, completion.RunE = cobra.ArbitraryArgs, needsSubcommand
+	completion.Example = "  tenantry completion bash > /etc/bash_completion.d/tenantry"
+	for _, shell := range completion.Commands() {
+		shell.Args = takesNone
+		shell.Example = "  " + shell.CommandPath() + " > FILE"
 	}
-	return cmd.Help()
 }
 
-// wrapArgs makes wrong arguments a wrong usage, with its exit code, for all commands.
-func wrapArgs(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usage("%w; see '%s --help'", err, cmd.CommandPath())
+// newHelp is cobra's help, but for a command that there is not.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:               "help [COMMAND]",
+		Short:             "Show what a command does and takes",
+		Example:           "  tenantry help import",
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(about, rest[0])
 			}
-			return nil
-		}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
 	}
-	for _, sub := range cmd.Commands() {
-		wrapArgs(sub)
+}
+
+// wrongFlag shows no password of a value that is refused.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		name := invalid.GetFlag().Name
+		return usage("--%s %q: %w; see '%s --help'", name, masked(name, invalid.GetValue()), invalid.Unwrap(), cmd.CommandPath())
 	}
+	return usage("%w; see '%s --help'", err, cmd.CommandPath())
 }
 
 // logger logs to standard error as the flags say.

@@ -3,17 +3,23 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 )
 
-// notSettings are the flags that a file or the environment cannot set.
-var notSettings = []string{"help", "config", "output", "dry-run"}
+// notSettings are the flags of one call: what to print, and which things of many. Were they read
+// from the environment, a TENANTRY_STATUS that a platform sets would leave tenants out of a list
+// without a word.
+var notSettings = []string{
+	"help", "config", "output", "dry-run", // how this call is done
+	"version", "as-of", "status", "group", "home-region", // what of it is shown
+}
 
 // envName is the environment variable of a flag.
 func envName(flag string) string {
@@ -29,21 +35,8 @@ const sourceOf = "tenantry_source"
 // applySettings gives a command's flags the values that the environment and the file have,
 // where the command line has none.
 func applySettings(cmd *cobra.Command) error {
-	path := flagValue(cmd, "config")
-	if path == "" {
-		path = os.Getenv(envName("config"))
-	}
-	var file settings
-	if path != "" {
-		var err error
-		if file, err = readSettings(path); err != nil {
-			return err
-		}
-		if problems := file.unknown(); len(problems) > 0 {
-			return usage("%s: %w", path, errors.Join(problems...))
-		}
-	}
-	var problems []error
+	file := readConfig(flagValue(cmd, "config"))
+	faults := file.faults
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Changed {
 			note(f, "flag")
@@ -52,18 +45,18 @@ func applySettings(cmd *cobra.Command) error {
 		if !isSetting(f) {
 			return
 		}
-		if err := fromOutside(f, path, file); err != nil {
-			problems = append(problems, err)
+		if err := fromOutside(f, file); err != nil {
+			faults = append(faults, err)
 		}
 	})
-	if len(problems) > 0 {
-		return usage("%w", errors.Join(problems...))
+	if len(faults) > 0 {
+		return usage("%w", errors.Join(sorted(faults)...))
 	}
-	return nil
+	return warnOfEnvironment(cmd)
 }
 
 // fromOutside sets one flag from the environment or else the file.
-func fromOutside(f *pflag.Flag, path string, file settings) error {
+func fromOutside(f *pflag.Flag, file *configFile) error {
 	if v, ok := os.LookupEnv(envName(f.Name)); ok {
 		if err := f.Value.Set(v); err != nil {
 			return fmt.Errorf("%s=%q: %w", envName(f.Name), masked(f.Name, v), err)
@@ -71,16 +64,16 @@ func fromOutside(f *pflag.Flag, path string, file settings) error {
 		note(f, "environment "+envName(f.Name))
 		return nil
 	}
-	s, ok := file[f.Name]
+	s, ok := file.setting(f.Name)
 	if !ok {
 		return nil
 	}
 	for _, v := range s.values {
-		if err := f.Value.Set(v); err != nil {
-			return fmt.Errorf("%s, line %d: %s: %q: %w", path, s.line, f.Name, masked(f.Name, v), err)
+		if err := f.Value.Set(v.text); err != nil {
+			return &fault{file.path, v.line, fmt.Sprintf("%s: %q: %s", f.Name, masked(f.Name, v.text), err)}
 		}
 	}
-	note(f, fmt.Sprintf("file %s, line %d", path, s.line))
+	note(f, fmt.Sprintf("file %s, line %d", file.path, s.line))
 	return nil
 }
 
@@ -91,80 +84,57 @@ func note(f *pflag.Flag, source string) {
 	f.Annotations[sourceOf] = []string{source}
 }
 
-// settings is what a file says: flag names, and their values as a command line has them.
-type settings map[string]setting
-
-type setting struct {
-	values []string
-	line   int
+// warnOfEnvironment tells of each variable that is called like ours and is none. That is no
+// error, since platforms set what they like: TENANTRY_VERSION, say.
+func warnOfEnvironment(cmd *cobra.Command) error {
+	warnings := unknownVariables()
+	if len(warnings) == 0 {
+		return nil
+	}
+	if flagValue(cmd, "log-format") == "json" { // whoever reads the log expects no other lines in it
+		log, err := logger(cmd)
+		if err != nil {
+			return err
+		}
+		for _, w := range warnings {
+			log.Warn(w)
+		}
+		return nil
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), "tenantry: warning: "+w)
+	}
+	return nil
 }
 
-// readSettings reads a file whose top level is keys with a value or a list of values.
-func readSettings(path string) (settings, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // the user names the file
-	if err != nil {
-		return nil, usage("read the configuration: %w", err)
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
-		return nil, usage("%s: %w", path, err)
-	}
-	out := make(settings)
-	if len(doc.Content) == 0 {
-		return out, nil // an empty file sets nothing
-	}
-	top := doc.Content[0]
-	if top.Kind != yaml.MappingNode {
-		return nil, usage("%s, line %d: the file must hold keys and values, such as 'data-dir: /var/lib/tenantry'", path, top.Line)
-	}
-	var problems []error
-	for i := 0; i+1 < len(top.Content); i += 2 {
-		key, value := top.Content[i], top.Content[i+1]
-		if _, twice := out[key.Value]; twice {
-			problems = append(problems, fmt.Errorf("line %d: %s is set twice", key.Line, key.Value))
-			continue
-		}
-		values, ok := scalars(value)
-		if !ok {
-			problems = append(problems, fmt.Errorf("line %d: %s must be one value or a list of values", value.Line, key.Value))
-			continue
-		}
-		out[key.Value] = setting{values: values, line: key.Line}
-	}
-	if len(problems) > 0 {
-		return nil, usage("%s: %w", path, errors.Join(problems...))
-	}
-	return out, nil
-}
+// serviceVariable is what Kubernetes sets for a service called tenantry or tenantry-something.
+var serviceVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?=|_PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|_PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=`)
 
-func scalars(n *yaml.Node) ([]string, bool) {
-	switch n.Kind {
-	case yaml.ScalarNode:
-		return []string{n.Value}, n.Tag != "!!null"
-	case yaml.SequenceNode:
-		var out []string
-		for _, item := range n.Content {
-			if item.Kind != yaml.ScalarNode || item.Tag == "!!null" {
-				return nil, false
-			}
-			out = append(out, item.Value)
-		}
-		return out, true
-	}
-	return nil, false
-}
-
-// unknown finds keys that no command has a flag for.
-func (s settings) unknown() []error {
+// unknownVariables says what is wrong with each environment variable that looks like a setting
+// and is none.
+func unknownVariables() []string {
 	known := allFlags()
-	var problems []error
-	for key, v := range s {
-		if _, ok := known[key]; !ok {
-			problems = append(problems, fmt.Errorf("line %d: unknown key %q: keys are the names of flags, without the dashes", v.line, key))
+	var out []string
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		if !strings.HasPrefix(name, "TENANTRY_") || name == envName("config") || serviceVariable.MatchString(v) {
+			continue
 		}
+		flag := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, "TENANTRY_")), "_", "-")
+		if known[flag] != nil {
+			continue
+		}
+		text := "the environment variable " + name + " is no setting and is ignored"
+		for _, other := range append(sortedNames(known), "config") {
+			if nearly(flag, other) {
+				text += ": is " + envName(other) + " meant?"
+				break
+			}
+		}
+		out = append(out, text)
 	}
-	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return problems
+	slices.Sort(out)
+	return out
 }
 
 // allFlags are the settings of all commands, of a tree of their own. One file serves all
@@ -187,3 +157,5 @@ func allFlags() map[string]*pflag.Flag {
 	walk(newRoot())
 	return out
 }
+
+func sortedNames(flags map[string]*pflag.Flag) []string { return slices.Sorted(maps.Keys(flags)) }

@@ -9,12 +9,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/internal/daemon"
 )
 
 // Flags check their values as they are set, so that a wrong one is refused in the same words
 // whether it came by the command line, the environment or a file, and `config check` finds it.
+// The words are without the value: who reports them shows it, masked where it is a secret.
 
 // choice is one of a few words.
 type choice struct {
@@ -34,31 +37,74 @@ func (c *choice) Set(s string) error {
 	return nil
 }
 
-// address is a host:port to listen on.
-type address string
+// checked is a text that has to pass a check.
+type checked struct {
+	value string
+	kind  string
+	check func(string) error
+}
 
-func newAddress(value string) *address { a := address(value); return &a }
-
-func (a *address) String() string { return string(*a) }
-func (a *address) Type() string   { return "host:port" }
-func (a *address) Set(s string) error {
-	if err := checkAddress(s); err != nil {
+func (c *checked) String() string { return c.value }
+func (c *checked) Type() string   { return c.kind }
+func (c *checked) Set(s string) error {
+	if err := c.check(s); err != nil {
 		return err
 	}
-	*a = address(s)
+	c.value = s
 	return nil
+}
+
+// newAddress is a host:port to listen on.
+func newAddress(value string) *checked {
+	return &checked{value: value, kind: "host:port", check: checkAddress}
 }
 
 func checkAddress(s string) error {
-	_, port, err := net.SplitHostPort(s)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		return fmt.Errorf("%q is not HOST:PORT, such as 127.0.0.1:8080; port 0 takes a free one", s)
+	if _, _, err := hostPort(s); err != nil {
+		return errors.New("it is not HOST:PORT, such as 127.0.0.1:8080; port 0 takes a free one")
 	}
 	return nil
 }
+
+func checkBroker(s string) error {
+	host, port, err := hostPort(s)
+	if err != nil || host == "" || port == 0 {
+		return errors.New("it is not HOST:PORT of a Kafka broker, such as kafka-1.example:9092; give several separated by commas")
+	}
+	return nil
+}
+
+func hostPort(s string) (host string, port uint64, err error) {
+	host, text, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.ParseUint(text, 10, 16)
+	return host, port, err
+}
+
+// newTime is a moment.
+func newTime() *checked {
+	return &checked{kind: "time", check: func(s string) error {
+		if _, err := time.Parse(time.RFC3339, s); err != nil {
+			return errors.New("it is not a time such as 2027-01-31T12:00:00Z")
+		}
+		return nil
+	}}
+}
+
+// newGroup is the ID of a group.
+func newGroup() *checked {
+	return &checked{kind: "ID", check: func(s string) error {
+		if _, err := events.ParseGroupID(s); err != nil {
+			return errors.New(`it is not a group's ID: that is "grp_" and then 1 to 63 of a-z, 0-9 and -`)
+		}
+		return nil
+	}}
+}
+
+// newRegion is the name of a region.
+func newRegion() *checked { return &checked{kind: "name", check: checkRegionName} }
 
 // link is an http or https URL, or none.
 type link string
@@ -80,7 +126,6 @@ func (l *link) Set(s string) error {
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		// Not with the URL, which may hold a password: who reports this shows it masked.
 		return errors.New("it is not a URL such as http://127.0.0.1:8080")
 	}
 	return nil
@@ -93,24 +138,48 @@ type list struct {
 	set    bool
 	kind   string
 	check  func(string) error
+	// key is what only one element may have; nil: elements may repeat.
+	key func(string) string
+	// none says what to give where the list is set to nothing; "": it may be empty.
+	none string
 }
 
 func (l *list) String() string { return strings.Join(l.values, ",") }
 func (l *list) Type() string   { return l.kind }
+
+// Set takes nothing where any element is wrong, and says what is wrong with each.
 func (l *list) Set(s string) error {
-	if !l.set {
-		l.values, l.set = nil, true
+	var all []string
+	if l.set {
+		all = slices.Clone(l.values)
 	}
+	var wrong []string
 	for v := range strings.SplitSeq(s, ",") {
 		v = strings.TrimSpace(v)
 		if v == "" {
 			continue
 		}
-		if err := l.check(v); err != nil {
-			return err
+		err := l.check(v)
+		if err == nil && l.key != nil && slices.ContainsFunc(all, func(other string) bool { return l.key(other) == l.key(v) }) {
+			err = fmt.Errorf("%s is given twice", l.key(v))
 		}
-		l.values = append(l.values, v)
+		if err == nil {
+			all = append(all, v)
+			continue
+		}
+		text := err.Error()
+		if v != s {
+			text = strconv.Quote(v) + ": " + text
+		}
+		wrong = append(wrong, text)
 	}
+	if len(wrong) > 0 {
+		return errors.New(strings.Join(wrong, "; "))
+	}
+	if len(all) == 0 && l.none != "" {
+		return errors.New(l.none)
+	}
+	l.values, l.set = all, true
 	return nil
 }
 
@@ -118,7 +187,7 @@ var regionName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 func checkRegionName(s string) error {
 	if !regionName.MatchString(s) {
-		return fmt.Errorf("%q is not a region's name: it is 1 to 63 of a-z, 0-9 and -, not beginning with -", s)
+		return errors.New("it is not a region's name: that is 1 to 63 of a-z, 0-9 and -, not beginning with -")
 	}
 	return nil
 }
@@ -128,17 +197,23 @@ func checkRegion(s string) error {
 	return err
 }
 
+// regionOf is the name in NAME=HOST:PORT.
+func regionOf(s string) string {
+	name, _, _ := strings.Cut(s, "=")
+	return name
+}
+
 // parseRegion reads NAME=HOST:PORT.
 func parseRegion(s string) (daemon.RegionAddress, error) {
 	name, listen, ok := strings.Cut(s, "=")
 	if !ok {
-		return daemon.RegionAddress{}, fmt.Errorf("%q is not NAME=HOST:PORT, such as eu-west=127.0.0.1:8081", s)
+		return daemon.RegionAddress{}, errors.New("it is not NAME=HOST:PORT, such as eu-west=127.0.0.1:8081")
 	}
 	if err := checkRegionName(name); err != nil {
-		return daemon.RegionAddress{}, err
+		return daemon.RegionAddress{}, fmt.Errorf("%q: %w", name, err)
 	}
 	if err := checkAddress(listen); err != nil {
-		return daemon.RegionAddress{}, err
+		return daemon.RegionAddress{}, fmt.Errorf("%q: %w", listen, err)
 	}
 	return daemon.RegionAddress{Name: name, Listen: listen}, nil
 }
@@ -155,4 +230,12 @@ func (n *number) Set(s string) error {
 	}
 	n.value = v
 	return nil
+}
+
+// count is a number of things in words that fit it: 1 line, 2 lines.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -40,18 +41,22 @@ func currentVersion() versionInfo {
 	return v
 }
 
+func (v versionInfo) String() string {
+	return fmt.Sprintf("tenantry %s, commit %s, %s", v.Version, v.Commit, v.Go)
+}
+
 func newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Show version, commit and Go version",
 		Example: "  tenantry version --output json",
-		Args:    cobra.NoArgs,
+		Args:    takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := currentVersion()
 			if asJSON(cmd) {
 				return printJSON(cmd, v)
 			}
-			return printf(cmd, "tenantry %s, commit %s, %s\n", v.Version, v.Commit, v.Go)
+			return printf(cmd, "%s\n", v)
 		},
 	}
 	addOutput(cmd)
