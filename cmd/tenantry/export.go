@@ -16,13 +16,13 @@ func newExport() *cobra.Command {
 Imported into an empty catalogue, it gives the same tenants. Purged tenants, and retired
 databases and groups, are left out.`,
 		Example: "  tenantry export > tenants.ndjson",
-		Args:    cobra.NoArgs,
+		Args:    takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			admin, err := adminURL(cmd)
 			if err != nil {
 				return err
 			}
-			resp, err := request(cmd.Context(), http.MethodGet, admin+"/v1/export", nil, http.Header{"Accept": {"application/x-ndjson"}})
+			resp, err := request(cmd.Context(), cmd, http.MethodGet, admin+"/v1/export", nil, http.Header{"Accept": {"application/x-ndjson"}})
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ changes nothing.
 
 Exit code 4 where any line was refused.`,
 		Example: "  tenantry import tenants.ndjson\n  tenantry export --admin http://old:8080 | tenantry import - --admin http://new:8080",
-		Args:    cobra.ExactArgs(1),
+		Args:    takesOne("a file to import, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			admin, err := adminURL(cmd)
 			if err != nil {
@@ -93,7 +93,7 @@ func (s *importSummary) count(status string) {
 func (s *importSummary) refused() int { return s.conflict + s.invalid + s.failed }
 
 func (s *importSummary) String() string {
-	text := fmt.Sprintf("%d lines: %d created, %d unchanged, %d conflict, %d invalid", s.lines, s.created, s.unchanged, s.conflict, s.invalid)
+	text := fmt.Sprintf("%s: %d created, %d unchanged, %d conflict, %d invalid", count(s.lines, "line"), s.created, s.unchanged, s.conflict, s.invalid)
 	if s.failed > 0 {
 		text += fmt.Sprintf(", %d failed (import the file again)", s.failed)
 	}
@@ -136,7 +136,7 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	began := time.Now()
-	resp, err := request(ctx, http.MethodPost, admin+"/v1/import", io.TeeReader(in, progress), http.Header{
+	resp, err := request(ctx, cmd, http.MethodPost, admin+"/v1/import", io.TeeReader(in, progress), http.Header{
 		"Content-Type": {"application/x-ndjson"}, "Accept": {"application/x-ndjson"},
 	})
 	if err != nil {
@@ -148,15 +148,15 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 	for {
 		raw, err := lines.ReadBytes('\n')
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("stopped after %d lines: what was answered is done; import the file again for the rest", summary.lines)
+			return nil, fmt.Errorf("stopped after %s: what was answered is done; import the file again for the rest", count(summary.lines, "line"))
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("the answer ended after %d lines (%w): what was answered is done; import the file again for the rest", summary.lines, err)
+			return nil, fmt.Errorf("the answer ended after %s (%w): what was answered is done; import the file again for the rest", count(summary.lines, "line"), err)
 		}
 		if text := strings.TrimSpace(string(raw)); text != "" {
 			line := importLine{raw: jsontext.Value(text)}
 			if err := json.Unmarshal(line.raw, &line); err != nil {
-				return nil, fmt.Errorf("after %d lines: read the answer: %w", summary.lines, err)
+				return nil, fmt.Errorf("after %s: read the answer: %w", count(summary.lines, "line"), err)
 			}
 			summary.count(line.Status)
 			progress.line()

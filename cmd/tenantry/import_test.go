@@ -16,7 +16,7 @@ import (
 // input has lines of every fate: six good ones, one refused for what it is and one for a hostname.
 const input = `{"id":"db_1","engine":"postgres","region":"eu-west","host":"db.example","port":5432,"secret_ref":"vault://db/1"}
 {"id":"grp_early","name":"Early","ring":1}
-{"id":"ten_acme","name":"Acme","hostnames":["acme.example","www.acme.example"],"home_region":"eu-west","group":"grp_early","database":"db_1","products":{"wiki":{"plan":"free","seats":5}},"config":{"locale":"en"},"status":"active"}
+{"id":"ten_acme","name":"Acme","hostnames":["acme.example","www.acme.example"],"home_region":"eu-west","group":"grp_early","database":"db_1","products":{"wiki":{"plan":"free","seats":5,"features":["drafts","macros"],"trial_until":"2027-01-31T00:00:00Z"}},"config":{"locale":"en"},"status":"active"}
 {"id":"ten_bad","name":"","hostnames":[],"home_region":"eu-west"}
 {"id":"ten_late","name":"Late","hostnames":["acme.example"],"home_region":"eu-west"}
 
@@ -98,9 +98,9 @@ func TestExport_ImportedIntoAnEmptyCatalogue_IsExportedTheSame(t *testing.T) {
 func TestImport_ThatCannotBegin_SaysWhy(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	tenantry(t, "import", none, "--admin", "http://127.0.0.1:1").exits(exitFailed, none)
-	tenantryWith(t.Context(), t, input, "import", "-", "--admin", "http://127.0.0.1:1").exits(exitFailed, "127.0.0.1:1", "is it running there?", "--admin")
+	tenantryWith(t.Context(), t, input, "import", "-", "--admin", "http://127.0.0.1:1").exits(exitFailed, "no answer from http://127.0.0.1:1", "is Tenantry running there?", "--admin or --data-dir\n")
 	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", none).exits(exitFailed, "no dev is running on "+none)
-	tenantry(t, "export", "--admin", "http://127.0.0.1:1").exits(exitFailed, "is it running there?")
+	tenantry(t, "export", "--admin", "http://127.0.0.1:1").exits(exitFailed, "is Tenantry running there?")
 	damaged := t.TempDir()
 	writeFile(t, filepath.Join(damaged, "tenantry.json"), "{")
 	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", damaged).exits(exitFailed, "tenantry.json")
@@ -116,6 +116,7 @@ func TestImport_OfAServerThatAnswersSomethingElse_SaysWhatItAnswered(t *testing.
 		{503, "application/problem+json", `{"type":"x","title":"Busy","status":503,"detail":"come back"}`, []string{"tenantry: come back\n"}},
 		{422, "application/problem+json", `{"type":"x","title":"Wrong","status":422,"detail":"one thing","errors":[{"pointer":"/a","detail":"b"},{"pointer":"/c","detail":"d"}]}`, []string{"tenantry: /a: b; /c: d\n"}},
 		{503, "application/problem+json", `{"type":"x","title":"Busy","status":503}`, []string{"tenantry: Busy\n"}},
+		{503, "application/problem+json", `{"type":"https://tenantry.dev/problems/unavailable","title":"Not now","status":503,"detail":"Idempotency-Key"}`, []string{"tenantry: the server could not do it (Not now): try again"}},
 		{500, "text/html", "<h1>Oops</h1>", []string{"500", "Oops"}},
 		{200, "text/html", "<h1>Welcome</h1>", []string{"read the answer"}},
 	} {
@@ -134,7 +135,7 @@ func TestImport_WhoseAnswerBreaksOff_SaysThatTheRestHasToBeSentAgain(t *testing.
 			panic(http.ErrAbortHandler)
 		}))
 		tenantryWith(t.Context(), t, input, "import", "-", "--admin", server.URL).
-			exits(exitFailed, "after 1 lines", "what was answered is done", "import the file again")
+			exits(exitFailed, "after 1 line ", "what was answered is done", "import the file again")
 		httpClient.CloseIdleConnections()
 		server.Close()
 	}
@@ -151,11 +152,11 @@ func TestImport_Interrupted_StopsAndSaysSo(t *testing.T) {
 	}))
 	defer server.Close()
 	r := tenantryWith(ctx, t, input, "import", "-", "--admin", server.URL).exits(exitFailed, "stopped")
-	if strings.Contains(r.stderr, "is it running there") {
+	if strings.Contains(r.stderr, "running there") {
 		t.Errorf("an import that the user stopped blames the server: %s", r.stderr)
 	}
 	r = tenantryWith(ctx, t, input, "import", "-", "--admin", server.URL).exits(exitFailed, "stopped")
-	if strings.Contains(r.stderr, "is it running there") {
+	if strings.Contains(r.stderr, "running there") {
 		t.Errorf("an import that the user stopped blames the server: %s", r.stderr)
 	}
 }

@@ -64,7 +64,7 @@ func (p *progress) line() {
 	}
 	p.told = time.Now()
 	took := time.Since(p.began)
-	text := fmt.Sprintf("%s: %d lines, %.0f lines/s", p.what, p.lines, float64(p.lines)/took.Seconds())
+	text := fmt.Sprintf("%s: %s, %.0f a second", p.what, count(p.lines, "line"), float64(p.lines)/took.Seconds())
 	if p.size > 0 && p.taken > 0 {
 		left := time.Duration(float64(took) * float64(p.size-p.taken) / float64(p.taken))
 		text += fmt.Sprintf(", %d%%, about %s left", p.taken*100/p.size, left.Round(time.Second))

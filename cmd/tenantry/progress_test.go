@@ -25,10 +25,10 @@ func TestProgress_WithoutATerminal_IsAPlainLineNowAndThen(t *testing.T) {
 		}
 		p.end()
 		want := []string{
-			"import: 5 lines, 1 lines/s, 20%, about 20s left",
-			"import: 10 lines, 1 lines/s, 40%, about 15s left",
-			"import: 15 lines, 1 lines/s, 60%, about 10s left",
-			"import: 20 lines, 1 lines/s, 80%, about 5s left",
+			"import: 5 lines, 1 a second, 20%, about 20s left",
+			"import: 10 lines, 1 a second, 40%, about 15s left",
+			"import: 15 lines, 1 a second, 60%, about 10s left",
+			"import: 20 lines, 1 a second, 80%, about 5s left",
 		}
 		if got := strings.TrimSpace(out.String()); got != strings.Join(want, "\n") {
 			t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
@@ -44,7 +44,7 @@ func TestProgress_OfAnInputWhoseSizeNobodyKnows_SaysNoTimeLeft(t *testing.T) {
 		p := newProgress(cmd, "import", -1)
 		time.Sleep(6 * time.Second)
 		p.line()
-		if got, want := out.String(), "import: 1 lines, 0 lines/s\n"; got != want {
+		if got, want := out.String(), "import: 1 line, 0 a second\n"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})

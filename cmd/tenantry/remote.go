@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
+	"net"
 	"net/http"
-	"slices"
+	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -16,74 +17,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
-	"github.com/tenantry/tenantry/internal/daemon"
+	"github.com/tenantry/tenantry/internal/problem"
 )
-
-// Where `tenantry dev` answers when nobody says otherwise.
-const (
-	defaultAdmin = "http://127.0.0.1:8080"
-	defaultQuery = "http://127.0.0.1:8081"
-	defaultDir   = "./tenantry-data"
-)
-
-// addRemote gives a command the flags to find a running server: its URL, or the data
-// directory of a running dev.
-func addRemote(cmd *cobra.Command, flag, what, fallback string) {
-	cmd.Flags().Var(newLink(), flag, what+" (default: that of the dev running on --data-dir, else "+fallback+")")
-	if cmd.Flags().Lookup("data-dir") == nil {
-		cmd.Flags().String("data-dir", defaultDir, "data directory of a running dev, to find its addresses")
-	}
-}
-
-// adminURL is the admin API to talk to.
-func adminURL(cmd *cobra.Command) (string, error) {
-	if u := flagValue(cmd, "admin"); u != "" {
-		return u, nil
-	}
-	a, found, err := runningDev(cmd)
-	if err != nil || found {
-		return a.Admin, err
-	}
-	return defaultAdmin, nil
-}
-
-// queryURLs are the query APIs to talk to, by region where that is known.
-func queryURLs(cmd *cobra.Command) (map[string]string, error) {
-	if u := flagValue(cmd, "query"); u != "" {
-		return map[string]string{"": u}, nil
-	}
-	a, found, err := runningDev(cmd)
-	if err != nil || found {
-		return a.Regions, err
-	}
-	return map[string]string{"": defaultQuery}, nil
-}
-
-// queryURL is one of them: the first region's.
-func queryURL(cmd *cobra.Command) (string, error) {
-	urls, err := queryURLs(cmd)
-	if err != nil {
-		return "", err
-	}
-	return urls[slices.Min(slices.Collect(maps.Keys(urls)))], nil
-}
-
-// runningDev finds the dev that runs on --data-dir. That none does is an error only where the
-// user has named the directory.
-func runningDev(cmd *cobra.Command) (daemon.Addresses, bool, error) {
-	dir := flagValue(cmd, "data-dir")
-	a, err := daemon.ReadAddresses(dir)
-	if err == nil && len(a.Regions) > 0 {
-		return a, true, nil
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if cmd.Flag("data-dir").Changed {
-			return a, false, fmt.Errorf("no dev is running on %s: there is no %s in it", dir, daemon.AddressFile)
-		}
-		return a, false, nil
-	}
-	return a, false, err
-}
 
 // problemError is a problem+json answer.
 type problemError struct {
@@ -98,7 +33,14 @@ type problemError struct {
 	Rest jsontext.Value `json:",unknown"`
 }
 
+// is tells whether it is a problem of a type, given without its base.
+func (p *problemError) is(name string) bool { return p.Type == problem.Base+name }
+
 func (p *problemError) Error() string {
+	if p.is("internal") || p.is("unavailable") {
+		// The detail tells an API's client which headers to send.
+		return "the server could not do it (" + p.Title + "): try again in a moment; its log says why"
+	}
 	if len(p.Errors) == 0 {
 		if p.Detail == "" {
 			return p.Title
@@ -116,6 +58,18 @@ func (p *problemError) Error() string {
 	return strings.Join(fields, "; ")
 }
 
+// details are what is wrong, without the places of a request that the user has not written.
+func (p *problemError) details() string {
+	var all []string
+	for _, e := range p.Errors {
+		all = append(all, e.Detail)
+	}
+	if len(all) == 0 {
+		return p.Error()
+	}
+	return strings.Join(all, "; ")
+}
+
 // httpClient has no time limit of its own: an import takes as long as it takes. Connecting and
 // the first answer do not.
 var httpClient = &http.Client{Transport: &http.Transport{
@@ -128,7 +82,7 @@ var httpClient = &http.Client{Transport: &http.Transport{
 var errStopped = errors.New("stopped before it was answered")
 
 // request asks a server, and returns its answer if it is a good one.
-func request(ctx context.Context, method, url string, body io.Reader, header http.Header) (*http.Response, error) {
+func request(ctx context.Context, cmd *cobra.Command, method, url string, body io.Reader, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return nil, err
@@ -142,7 +96,7 @@ func request(ctx context.Context, method, url string, body io.Reader, header htt
 		return nil, errStopped
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: is it running there? name another address with --admin, --query or --data-dir", err)
+		return nil, unreachable(cmd, req.URL, err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil
@@ -159,9 +113,42 @@ func request(ctx context.Context, method, url string, body io.Reader, header htt
 	return nil, p
 }
 
+// unreachable says which server does not answer, why, and how this command is told of another.
+func unreachable(cmd *cobra.Command, at *url.URL, err error) error {
+	if inner, ok := errors.AsType[*url.Error](err); ok {
+		err = inner.Err
+	}
+	if inner, ok := errors.AsType[*net.OpError](err); ok {
+		err = inner.Err
+	}
+	if inner, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = inner.Err
+	}
+	server := (&url.URL{Scheme: at.Scheme, Host: at.Host}).String()
+	hint := ""
+	if flags := addressFlags(cmd); flags != "" {
+		hint = ": is Tenantry running there? name another server with " + flags
+	}
+	return fmt.Errorf("no answer from %s (%w)%s", server, err, hint)
+}
+
+// addressFlags are the command's flags that say which server to ask.
+func addressFlags(cmd *cobra.Command) string {
+	var have []string
+	for _, name := range []string{"admin", "query"} {
+		if cmd.Flag(name) != nil {
+			have = append(have, "--"+name)
+		}
+	}
+	if len(have) == 0 {
+		return ""
+	}
+	return strings.Join(append(have, "--data-dir"), " or ")
+}
+
 // get decodes a JSON answer into v, and returns the headers.
-func get(ctx context.Context, url string, v any) (http.Header, error) {
-	resp, err := request(ctx, http.MethodGet, url, nil, nil)
+func get(cmd *cobra.Command, url string, v any) (http.Header, error) {
+	resp, err := request(cmd.Context(), cmd, http.MethodGet, url, nil, nil)
 	if err != nil {
 		return nil, err
 	}

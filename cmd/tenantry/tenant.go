@@ -10,6 +10,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/events"
 )
 
 func newTenant() *cobra.Command {
@@ -31,8 +33,11 @@ func newTenantShow() *cobra.Command {
 		Use:     "show ID",
 		Short:   "Show one tenant as the store has it",
 		Example: "  tenantry tenant show ten_acme\n  tenantry tenant show ten_acme --as-of 2026-11-01T12:00:00Z",
-		Args:    cobra.ExactArgs(1),
+		Args:    takesTenant,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if version.value > 0 && flagValue(cmd, "as-of") != "" {
+				return usage("--version and --as-of are two ways to say when: give one of them")
+			}
 			query := url.Values{}
 			if version.value > 0 {
 				query.Set("version", strconv.Itoa(version.value))
@@ -53,7 +58,7 @@ func newTenantShow() *cobra.Command {
 	addOutput(cmd)
 	addRemote(cmd, "admin", "URL of the admin API", defaultAdmin)
 	cmd.Flags().Var(&version, "version", "as it was at this version; 0: now")
-	cmd.Flags().String("as-of", "", "as it was at this time (RFC 3339)")
+	cmd.Flags().Var(newTime(), "as-of", "as it was at this time, such as 2027-01-31T12:00:00Z")
 	return cmd
 }
 
@@ -62,7 +67,7 @@ func newTenantEvents() *cobra.Command {
 		Use:     "events ID",
 		Short:   "Show a tenant's history",
 		Example: "  tenantry tenant events ten_acme --output json",
-		Args:    cobra.ExactArgs(1),
+		Args:    takesTenant,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 			if !asJSON(cmd) {
@@ -104,7 +109,7 @@ func newTenantList() *cobra.Command {
 		Use:     "list",
 		Short:   "List tenants in the order of their IDs",
 		Example: "  tenantry tenant list\n  tenantry tenant list --status suspended --home-region eu-west --output json",
-		Args:    cobra.NoArgs,
+		Args:    takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			query := url.Values{}
 			for flag, parameter := range map[string]string{"status": "status", "group": "group", "home-region": "home_region"} {
@@ -142,10 +147,22 @@ func newTenantList() *cobra.Command {
 	}
 	addOutput(cmd)
 	addRemote(cmd, "admin", "URL of the admin API", defaultAdmin)
-	cmd.Flags().String("status", "", "only those with this status")
-	cmd.Flags().String("group", "", "only those in this group")
-	cmd.Flags().String("home-region", "", "only those at home there")
+	cmd.Flags().Var(newChoice("", "registered", "active", "suspended", "deactivated", "purged"), "status",
+		"only those with this status: registered, active, suspended, deactivated or purged")
+	cmd.Flags().Var(newGroup(), "group", "only those in this group")
+	cmd.Flags().Var(newRegion(), "home-region", "only those at home there")
 	return cmd
+}
+
+// takesTenant is a command whose one argument is a tenant's ID.
+func takesTenant(cmd *cobra.Command, args []string) error {
+	if err := takesOne("the ID of a tenant")(cmd, args); err != nil {
+		return err
+	}
+	if _, err := events.ParseTenantID(args[0]); err != nil {
+		return usage("%w; 'tenantry lookup' finds a tenant by its hostname", err)
+	}
+	return nil
 }
 
 // getAdmin asks the admin API for one thing.
@@ -158,7 +175,7 @@ func getAdmin(cmd *cobra.Command, path string, query url.Values, v any) error {
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
-	_, err = get(cmd.Context(), u, v)
+	_, err = get(cmd, u, v)
 	return err
 }
 
