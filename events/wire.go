@@ -113,13 +113,25 @@ func ParseRecord(get func(name string) string, value []byte) (Record, error) {
 		return fail(HeaderPrevious, err)
 	}
 	if r.Event.Type == TypeWatermark {
+		if r.Previous > r.Event.Position {
+			return fail(HeaderPrevious, errors.New("the event before lies behind"))
+		}
 		return r, nil
+	}
+	if r.Event.Position == 0 {
+		return fail(HeaderPosition, errors.New("positions begin at 1"))
+	}
+	if r.Previous >= r.Event.Position {
+		return fail(HeaderPrevious, errors.New("the event before lies behind"))
 	}
 	if r.Event.Stream, err = ParseStreamID(get(HeaderSubject)); err != nil {
 		return fail(HeaderSubject, err)
 	}
 	if r.Event.Version, err = strconv.ParseUint(get(HeaderVersion), 10, 64); err != nil {
 		return fail(HeaderVersion, err)
+	}
+	if r.Event.Version == 0 {
+		return fail(HeaderVersion, errors.New("versions begin at 1"))
 	}
 	r.Event.Data = jsontext.Value(value)
 	r.Event.Actor, r.Event.Reason = get(HeaderActor), get(HeaderReason)

@@ -34,9 +34,10 @@ func getter(headers map[string]string) func(string) string {
 
 func TestRecord_ReadsWhatItWrites(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
+		e := eventstest.Event().Draw(t, "event")
 		want := events.Record{
-			Event:    eventstest.Event().Draw(t, "event"),
-			Previous: rapid.Uint64().Draw(t, "previous"),
+			Event:    e,
+			Previous: rapid.Uint64Max(e.Position-1).Draw(t, "previous"),
 			StoreID:  eventstest.UUID().Draw(t, "store ID"),
 		}
 		headers := headersOf(t, want)
@@ -117,6 +118,10 @@ func TestParseRecord_RefusesWhatIsNotOfThisTopic(t *testing.T) {
 		{events.HeaderPosition, "18446744073709551616"},
 		{events.HeaderPrevious, ""},
 		{events.HeaderPrevious, "x"},
+		{events.HeaderPosition, "0"},
+		{events.HeaderPrevious, "7"}, // that is its own position
+		{events.HeaderPrevious, "8"},
+		{events.HeaderVersion, "0"},
 		{events.HeaderSubject, ""},
 		{events.HeaderSubject, "acme"},
 		{events.HeaderVersion, ""},

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,37 +16,41 @@ const (
 	folded      outcome = iota
 	duplicate           // its version was there already
 	skipped             // its stream is in quarantine
-	quarantined         // it could not be folded: its stream is in quarantine from here on
+	quarantined         // it could not be folded or stored: its stream is in quarantine from here on
 	missing             // its stream lacks the version before it; nothing was changed
+	damaged             // what was folded of its stream cannot be read; nothing was changed
 )
 
 // fold folds one event into the update. An error is the read model's, not the event's.
-func fold(tx *readmodel.Tx, e events.Event, now time.Time) (outcome, error) {
-	q, err := tx.Quarantined(e.Stream)
+func fold(u *update, e events.Event, now time.Time) (outcome, error) {
+	q, err := u.Quarantined(e.Stream)
 	if err != nil {
 		return 0, err
 	}
 	if q != nil {
 		return skipped, nil
 	}
-	version, apply, err := prepare(tx, e.Stream)
-	if err != nil {
-		return 0, err
-	}
+	version, apply, err := prepare(u.Tx, e.Stream)
 	switch {
+	case errors.Is(err, readmodel.ErrDamaged):
+		return damaged, nil
+	case err != nil:
+		return 0, err
 	case e.Version <= version:
 		return duplicate, nil
 	case e.Version > version+1:
 		return missing, nil
 	}
-	cause, err := apply(e)
-	if err != nil {
-		return 0, err
+	cause := u.unfit
+	if cause == nil {
+		if cause, err = apply(e); err != nil {
+			return 0, err
+		}
 	}
 	if cause == nil {
 		return folded, nil
 	}
-	return quarantined, tx.SetQuarantine(readmodel.Quarantine{
+	return quarantined, u.SetQuarantine(readmodel.Quarantine{
 		Stream: e.Stream, Position: e.Position, Version: e.Version, Error: cause.Error(), Since: now.UTC(),
 	})
 }
@@ -86,9 +91,14 @@ func prepare(tx *readmodel.Tx, stream events.StreamID) (version uint64, apply fu
 	return 0, nil, fmt.Errorf("no fold for stream %q", stream)
 }
 
-// foldRest folds the rest of a stream that was in quarantine, and takes it out. The cause says
-// why it still does not fold; then nothing may be committed.
-func foldRest(tx *readmodel.Tx, stream events.StreamID, rest []events.Event) (cause, err error) {
+// foldRest folds the rest of a stream that was in quarantine, or all of it anew, and takes it out.
+// The cause says why it still does not fold; then nothing may be committed.
+func foldRest(tx *readmodel.Tx, stream events.StreamID, rest []events.Event, anew bool) (cause, err error) {
+	if anew {
+		if err := tx.Forget(stream); err != nil {
+			return nil, err
+		}
+	}
 	for _, e := range rest {
 		version, apply, err := prepare(tx, stream)
 		if err != nil {

@@ -17,6 +17,7 @@ type delivery struct {
 	msg       *message.Message
 	partition int
 	offset    int64
+	key       string
 	record    events.Record
 	err       error // not one of our records
 }
@@ -88,6 +89,7 @@ func parse(msg *message.Message) delivery {
 	// A subscriber's message has both.
 	d.partition, _ = kafka.PartitionFromContext(msg.Context())
 	d.offset, _ = kafka.OffsetFromContext(msg.Context())
+	d.key, _ = kafka.KeyFromContext(msg.Context())
 	d.record, d.err = events.ParseRecord(msg.Metadata.Get, msg.Payload)
 	return d
 }
@@ -219,12 +221,12 @@ func (p *Projector) apply(ctx context.Context, m *readmodel.Model, batch []deliv
 			continue
 		}
 		var hole gap
-		done, err := p.inUpdates(m, len(batch), func(tx *readmodel.Tx, i int) (bool, error) {
-			if batch[i].foreign(tx.Progress()) {
+		done, _, err := p.inUpdates(m, len(batch), func(u *update, i int) (bool, error) {
+			if batch[i].foreign(u.Progress()) {
 				return false, nil
 			}
 			var err error
-			hole, err = p.applyOne(tx, batch[i])
+			hole, err = p.applyOne(u, batch[i])
 			return hole == gap{}, err
 		})
 		if err != nil {
@@ -258,12 +260,10 @@ func foreignRun(batch []delivery, progress *readmodel.Progress) int {
 
 // applyOne folds one delivery. Where events are missing before it, it changes nothing and
 // says which.
-func (p *Projector) applyOne(tx *readmodel.Tx, d delivery) (gap, error) {
-	part := &tx.Progress().Partitions[d.partition]
+func (p *Projector) applyOne(u *update, d delivery) (gap, error) {
+	part := &u.Progress().Partitions[d.partition]
 	if d.err != nil {
-		p.metrics.badRecords.Inc()
-		p.log.Error("passing over a record that is not ours or is damaged; an event lost with it will be read from the source",
-			"partition", d.partition, "offset", d.offset, "err", d.err)
+		u.bad = append(u.bad, d)
 		part.Offset = d.offset + 1
 		return gap{}, nil //nolint:nilerr // told, and passed over: the chain finds what was lost with it
 	}
@@ -294,15 +294,15 @@ func (p *Projector) applyOne(tx *readmodel.Tx, d delivery) (gap, error) {
 	o := duplicate
 	if position > part.LastEvent {
 		var err error
-		if o, err = fold(tx, r.Event, p.cfg.Clock()); err != nil {
+		if o, err = fold(u, r.Event, p.cfg.Clock()); err != nil {
 			return gap{}, err
 		}
-		if o == missing {
-			return gap{stream: r.Event.Stream, upTo: r.Event.Version - 1}, nil
+		if hole := before(o, r.Event); hole != (gap{}) {
+			return hole, nil
 		}
 		part.Applied(r.Event)
 	}
-	p.note(o, r.Event)
+	u.tell(o, r.Event)
 	part.Offset = d.offset + 1
 	return gap{}, nil
 }
@@ -313,16 +313,19 @@ func (p *Projector) passOver(ctx context.Context, m *readmodel.Model, foreign []
 	if err := p.checkStore(ctx, m.Progress()); err != nil {
 		return err
 	}
-	p.metrics.badRecords.Add(float64(len(foreign)))
 	if first := foreign[0]; !p.toldForeign {
 		p.toldForeign = true
 		p.log.Warn("passing over records of another store; they are counted, and not told one by one",
 			"partition", first.partition, "offset", first.offset, "store_id", first.record.StoreID)
 	}
-	return m.Update(func(tx *readmodel.Tx) error {
+	err := m.Update(func(tx *readmodel.Tx) error {
 		for _, d := range foreign {
 			tx.Progress().Partitions[d.partition].Offset = d.offset + 1
 		}
 		return nil
 	})
+	if err == nil {
+		p.metrics.badRecords.Add(float64(len(foreign)))
+	}
+	return err
 }

@@ -31,6 +31,7 @@ type memorySource struct {
 	id   uuid.UUID
 	log  []events.Event
 	away bool
+	read int // events that After returned
 }
 
 func (s *memorySource) Head(context.Context) (events.Head, error) {
@@ -49,7 +50,9 @@ func (s *memorySource) After(_ context.Context, position uint64, limit int) ([]e
 		return nil, errAway
 	}
 	rest := s.log[min(position, uint64(len(s.log))):]
-	return slices.Clone(rest[:min(limit, len(rest))]), nil
+	out := slices.Clone(rest[:min(limit, len(rest))])
+	s.read += len(out)
+	return out, nil
 }
 
 func (s *memorySource) Load(_ context.Context, id events.StreamID, after uint64) ([]events.Event, error) {

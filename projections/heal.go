@@ -15,18 +15,37 @@ type gap struct {
 	partition int
 	stream    events.StreamID
 	upTo      uint64 // the last position missing, or the stream's last version
+	anew      bool   // what the copy has of the stream is damaged
+}
+
+// before is what is missing before an event; an empty gap where it is nothing.
+func before(o outcome, e events.Event) gap {
+	if o != missing && o != damaged {
+		return gap{}
+	}
+	return gap{stream: e.Stream, upTo: e.Version - 1, anew: o == damaged}
 }
 
 // heal reads what is missing from the source of truth and folds it. It waits for a source that
 // is away: nothing behind the gap may be folded before.
+//
+// The log has the events of all partitions, and all that are new here are folded, not only those
+// of the partition that has the gap: where Kafka has lost much every partition has one, and
+// this way what they lack is read once, however many they are. What the topic has of it all the
+// same is a duplicate then.
 func (p *Projector) heal(ctx context.Context, m *readmodel.Model, g gap) error {
 	p.metrics.gaps.Inc()
 	if !g.stream.IsZero() {
 		return p.healStream(ctx, m, g)
 	}
-	from := m.Progress().Partitions[g.partition].LastEvent
-	p.log.Warn("events are missing from the topic: reading them from the source of truth",
-		"partition", g.partition, "after", from, "up_to", g.upTo)
+	progress := m.Progress()
+	part := progress.Partitions[g.partition]
+	from := progress.Position()
+	if part.Position >= g.upTo { // a watermark has promised more than there is
+		from = min(from, part.LastEvent)
+	}
+	p.log.Warn("events are missing from the topic: reading the log from the source of truth",
+		"partition", g.partition, "last_event", part.LastEvent, "after", from, "up_to", g.upTo)
 	healed := 0
 	for position := from; position < g.upTo; {
 		var log []events.Event
@@ -34,7 +53,7 @@ func (p *Projector) heal(ctx context.Context, m *readmodel.Model, g gap) error {
 			if err := p.checkStore(ctx, m.Progress()); err != nil {
 				return err
 			}
-			log, err = p.cfg.Source.After(ctx, position, readLimit)
+			log, err = p.cfg.Source.After(ctx, position, int(min(readLimit, g.upTo-position)))
 			return err
 		}); err != nil {
 			return err
@@ -43,73 +62,78 @@ func (p *Projector) heal(ctx context.Context, m *readmodel.Model, g gap) error {
 			return fmt.Errorf("%w: the topic tells of position %d, where the source of truth ends at %d", errDiverged, g.upTo, position)
 		}
 		position = log[len(log)-1].Position
-		ours := p.ofPartition(log, g.partition, len(m.Progress().Partitions), g.upTo)
-		if err := p.foldMissing(m, ours, &g.partition); err != nil {
+		news, err := p.healLog(ctx, m, log)
+		if err != nil {
 			return err
 		}
-		healed += len(ours)
+		healed += news
 	}
 	if last := m.Progress().Partitions[g.partition].LastEvent; last != g.upTo {
 		return fmt.Errorf("%w: the topic tells of an event at position %d of partition %d, which the source of truth does not have", errDiverged, g.upTo, g.partition)
 	}
-	p.metrics.healed.Add(float64(healed))
 	p.log.Info("missing events are folded", "partition", g.partition, "events", healed)
 	return nil
 }
 
-// ofPartition is the part of the log that one partition is to hold, up to a position.
-func (p *Projector) ofPartition(log []events.Event, partition, partitions int, upTo uint64) []events.Event {
-	var out []events.Event
-	for _, e := range log {
-		if e.Position <= upTo && events.Partition(e.Stream.String(), partitions) == partition {
-			out = append(out, e)
+// healLog folds a part of the log, and what its streams lack in this copy before it.
+func (p *Projector) healLog(ctx context.Context, m *readmodel.Model, log []events.Event) (healed int, err error) {
+	for len(log) > 0 {
+		done, news, hole, err := p.foldLog(m, log)
+		p.metrics.healed.Add(float64(news))
+		healed += news
+		if err != nil {
+			return healed, err
+		}
+		log = log[done:]
+		if hole == (gap{}) {
+			continue
+		}
+		if err := p.healStream(ctx, m, hole); err != nil {
+			return healed, err
 		}
 	}
-	return out
+	return healed, nil
 }
 
-// healStream folds one stream's missing versions. The partition's chain was whole, so this
-// copy has lost them by itself.
+// healStream folds one stream's missing versions, or all of them anew. The partition's chain was
+// whole, so this copy has lost them by itself.
 func (p *Projector) healStream(ctx context.Context, m *readmodel.Model, g gap) error {
-	p.log.Warn("versions are missing from this copy: reading the stream from the source of truth", "stream", g.stream, "up_to", g.upTo)
-	version, err := p.versionOf(m, g.stream)
-	if err != nil {
-		return err
+	p.log.Warn("this copy has lost versions of a stream: reading it from the source of truth",
+		"stream", g.stream, "up_to", g.upTo, "damaged", g.anew)
+	version := uint64(0)
+	if !g.anew {
+		var err error
+		if version, err = p.versionOf(m, g.stream); err != nil {
+			return err
+		}
 	}
 	rest, err := p.loadRest(ctx, m, g.stream, version)
 	if err != nil {
 		return err
 	}
-	var missing []events.Event
+	var lost []events.Event
 	for _, e := range rest {
 		if e.Version <= g.upTo {
-			missing = append(missing, e)
+			lost = append(lost, e)
 		}
 	}
-	if uint64(len(missing)) != g.upTo-version {
+	if uint64(len(lost)) != g.upTo-version {
 		return fmt.Errorf("%w: the topic tells of version %d of %s, which the source of truth does not have", errDiverged, g.upTo, g.stream)
 	}
-	p.metrics.healed.Add(float64(len(missing)))
-	return p.foldMissing(m, missing, nil)
-}
-
-// foldMissing folds events that the topic has lost; of a partition where that is given, whose
-// last event they become.
-func (p *Projector) foldMissing(m *readmodel.Model, log []events.Event, partition *int) error {
-	_, err := p.inUpdates(m, len(log), func(tx *readmodel.Tx, i int) (bool, error) {
-		o, err := fold(tx, log[i], p.cfg.Clock())
-		if err != nil {
-			return false, err
+	if g.anew {
+		if err := m.Update(func(tx *readmodel.Tx) error { return tx.Forget(g.stream) }); err != nil {
+			return err
 		}
-		if o == missing {
-			return false, fmt.Errorf("%w: %s at version %d follows on no version before", errDiverged, log[i].Stream, log[i].Version)
+	}
+	_, news, err := p.inUpdates(m, len(lost), func(u *update, i int) (bool, error) {
+		o, err := fold(u, lost[i], p.cfg.Clock())
+		if err == nil && before(o, lost[i]) != (gap{}) {
+			err = fmt.Errorf("%w: %s at version %d follows on no version before", errDiverged, g.stream, lost[i].Version)
 		}
-		p.note(o, log[i])
-		if partition != nil {
-			tx.Progress().Partitions[*partition].Applied(log[i])
-		}
-		return true, nil
+		u.tell(o, lost[i])
+		return err == nil, err
 	})
+	p.metrics.healed.Add(float64(news))
 	return err
 }
 
@@ -144,16 +168,17 @@ func (p *Projector) retryQuarantined(ctx context.Context, m *readmodel.Model) er
 	}
 	for _, q := range list {
 		version, err := p.versionOf(m, q.Stream)
-		if err != nil {
+		anew := errors.Is(err, readmodel.ErrDamaged)
+		if err != nil && !anew {
 			return err
 		}
-		rest, err := p.cfg.Source.Load(ctx, q.Stream, version)
+		rest, err := p.askRest(ctx, q.Stream, version)
 		if err != nil {
 			// They are tried when the topic is followed anew; to wait would hold up all others.
 			p.log.Warn("cannot try a stream in quarantine again now", "stream", q.Stream, "err", err)
-			return nil
+			return ctx.Err()
 		}
-		if err := p.release(m, q, rest); err != nil {
+		if err := p.release(m, q, rest, anew); err != nil {
 			return err
 		}
 	}
@@ -161,14 +186,21 @@ func (p *Projector) retryQuarantined(ctx context.Context, m *readmodel.Model) er
 	return nil
 }
 
+// askRest loads a stream after a version, or gives up.
+func (p *Projector) askRest(ctx context.Context, stream events.StreamID, after uint64) ([]events.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, streamTime)
+	defer cancel()
+	return p.cfg.Source.Load(ctx, stream, after)
+}
+
 var errStillBad = errors.New("still does not fold")
 
-// release takes a stream out of quarantine if all of the rest folds now.
-func (p *Projector) release(m *readmodel.Model, q readmodel.Quarantine, rest []events.Event) error {
+// release takes a stream out of quarantine if all of the rest folds now, and can be stored.
+func (p *Projector) release(m *readmodel.Model, q readmodel.Quarantine, rest []events.Event, anew bool) error {
 	var cause error
 	err := m.Update(func(tx *readmodel.Tx) error {
 		var err error
-		cause, err = foldRest(tx, q.Stream, rest)
+		cause, err = foldRest(tx, q.Stream, rest, anew)
 		if err == nil && cause != nil {
 			return errStillBad // so that nothing is committed
 		}
@@ -177,6 +209,9 @@ func (p *Projector) release(m *readmodel.Model, q readmodel.Quarantine, rest []e
 	switch {
 	case errors.Is(err, errStillBad):
 		p.log.Error("a stream stays in quarantine", "stream", q.Stream, "version", q.Version, "err", cause)
+		return nil
+	case cannotBeStored(err):
+		p.log.Error("a stream stays in quarantine", "stream", q.Stream, "version", q.Version, "err", err)
 		return nil
 	case err != nil:
 		return err

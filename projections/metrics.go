@@ -31,7 +31,7 @@ func newMetrics(reg prometheus.Registerer, node *Projector) *metrics {
 		}),
 		healed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tenantry_projection_gap_events_healed_total",
-			Help: "Events missing from the topic that were read from the source of truth.",
+			Help: "Events that were read from the source of truth and folded, because the topic had lost some of them.",
 		}),
 		rebuilds: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tenantry_projection_rebuilds_total",

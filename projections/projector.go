@@ -48,7 +48,8 @@ const (
 	inFlight     = 4096 // messages of a partition delivered and not yet committed
 	readLimit    = 1000 // events read from the source at a time
 	retryDelay   = 500 * time.Millisecond
-	sourceTime   = 2 * time.Second // for a question to the source that need not be answered
+	sourceTime   = 2 * time.Second  // for a question to the source that need not be answered
+	streamTime   = 10 * time.Second // for one stream that need not be read now
 	sweepEvery   = time.Minute
 )
 
@@ -75,8 +76,9 @@ type Projector struct {
 	buildOnce  sync.Once
 
 	// Only Run touches these.
-	retried     bool // the streams in quarantine were tried again
-	toldForeign bool // records of another store were logged
+	retried     bool      // the streams in quarantine were tried again
+	toldForeign bool      // records of another store were logged
+	toldBad     time.Time // when a record that was passed over was logged
 }
 
 // New makes a node; it does no I/O yet.

@@ -72,7 +72,11 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 		if len(batch) == 0 {
 			return fmt.Errorf("the source of truth ends at position %d, and said that it has %d", position, head.Position)
 		}
-		if err := p.foldLog(m, batch); err != nil {
+		_, _, hole, err := p.foldLog(m, batch)
+		if err == nil && hole != (gap{}) {
+			err = fmt.Errorf("the source of truth has %s without version %d", hole.stream, hole.upTo)
+		}
+		if err != nil {
 			return err
 		}
 		position = batch[len(batch)-1].Position
@@ -93,65 +97,26 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 	return m.Sync()
 }
 
-// foldLog folds consecutive events of the whole log into a model that has all before them.
-func (p *Projector) foldLog(m *readmodel.Model, log []events.Event) error {
-	_, err := p.inUpdates(m, len(log), func(tx *readmodel.Tx, i int) (bool, error) {
+// foldLog folds consecutive events of the whole log into a model that has all before them, and says
+// how many of them it folded. It ends early at a stream of which the model has lost something.
+func (p *Projector) foldLog(m *readmodel.Model, log []events.Event) (done, news int, hole gap, err error) {
+	done, news, err = p.inUpdates(m, len(log), func(u *update, i int) (bool, error) {
 		e := log[i]
-		progress := tx.Progress()
+		progress := u.Progress()
 		part := &progress.Partitions[events.Partition(e.Stream.String(), len(progress.Partitions))]
-		o, err := fold(tx, e, p.cfg.Clock())
+		o, err := fold(u, e, p.cfg.Clock())
 		if err != nil {
 			return false, err
 		}
-		if o == missing {
-			return false, fmt.Errorf("the source of truth has %s at version %d without the version before", e.Stream, e.Version)
+		if hole = before(o, e); hole != (gap{}) {
+			return false, nil
 		}
-		p.note(o, e)
+		u.tell(o, e)
 		part.Applied(e)
 		for j := range progress.Partitions {
-			progress.Partitions[j].Position = e.Position
+			progress.Partitions[j].Position = max(progress.Partitions[j].Position, e.Position)
 		}
 		return true, nil
 	})
-	return err
-}
-
-// inUpdates calls do with 0, 1 … n-1, as many in one update as fit, and says for how many of
-// them it committed. do returns false to end early, and must then have changed nothing. It may
-// be called again for the same i, in an update that is made anew.
-func (p *Projector) inUpdates(m *readmodel.Model, n int, do func(tx *readmodel.Tx, i int) (bool, error)) (int, error) {
-	limit := n
-	for done := 0; ; {
-		next, more := done, true
-		err := m.Update(func(tx *readmodel.Tx) (err error) {
-			for next < n && next < done+limit && tx.Size() < readmodel.MaxUpdate {
-				if more, err = do(tx, next); err != nil || !more {
-					return err
-				}
-				next++
-			}
-			return nil
-		})
-		switch {
-		case errors.Is(err, readmodel.ErrTooBig) && next-done > 1:
-			limit = (next - done) / 2
-			continue
-		case err != nil:
-			return done, err
-		}
-		done = next
-		if done == n || !more {
-			return done, nil
-		}
-	}
-}
-
-// note counts what became of an event, and logs what an operator has to know. It may be
-// called again for an event whose update is made anew.
-func (p *Projector) note(o outcome, e events.Event) {
-	p.metrics.count(o)
-	if o == quarantined {
-		p.log.Error("an event cannot be folded: its stream is in quarantine and keeps its last good state",
-			"stream", e.Stream, "version", e.Version, "position", e.Position, "type", e.Type)
-	}
+	return done, news, hole, err
 }

@@ -77,7 +77,7 @@ func compose(txn *badger.Txn, id []byte, asked string) (*Document, error) {
 
 	tenant, err := events.ParseTenantID(string(id))
 	if err != nil {
-		return nil, errors.Join(errDamaged, err)
+		return nil, errors.Join(ErrDamaged, err)
 	}
 	return &Document{
 		Body: b, ETag: etag(b), Tenant: tenant, Version: t.version,
@@ -90,7 +90,7 @@ func appendGroup(b []byte, txn *badger.Txn, id []byte, flags *uint64) ([]byte, e
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		b = append(b, `,"group":{"id":"`...)
 		b = append(b, id...)
-		return append(b, `","pending":true}`...), nil
+		return append(b, `","pending":true}`...), flagPending(txn, id, flags)
 	}
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func appendDatabase(b []byte, txn *badger.Txn, t tenantHead, flags *uint64) ([]b
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		b = append(b, `,"database":{"id":"`...)
 		b = append(b, t.database...)
-		return append(b, `","pending":true}`...), nil
+		return append(b, `","pending":true}`...), flagPending(txn, t.database, flags)
 	}
 	if err != nil {
 		return nil, err
@@ -135,6 +135,17 @@ func appendDatabase(b []byte, txn *badger.Txn, t tenantHead, flags *uint64) ([]b
 		b = append(b, '}')
 		return nil
 	})
+}
+
+// flagPending sets the flag where what is not there yet is missing because its first event could not
+// be folded.
+func flagPending(txn *badger.Txn, stream []byte, flags *uint64) error {
+	_, err := txn.Get(append([]byte(prefixQuarantine), stream...))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil
+	}
+	*flags |= flagQuarantined
+	return err
 }
 
 // etag is a 64-bit hash of the whole document: whatever changes it changes the tag.

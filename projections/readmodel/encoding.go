@@ -16,7 +16,9 @@ import (
 // not opened: it is built anew from the store.
 const Schema = 1
 
-var errDamaged = errors.New("damaged record")
+// ErrDamaged says that a record of this copy cannot be read. It does not help to read it again:
+// fold its stream anew, see [Tx.Forget].
+var ErrDamaged = errors.New("damaged record")
 
 // A record is a head of numbers and short strings, which a look-up skips through, and a body
 // of JSON members without the braces, which it copies.
@@ -97,7 +99,7 @@ func parseTenantHead(record []byte) (tenantHead, error) {
 		databasePosition: h.number(),
 	}
 	if h.failed {
-		return tenantHead{}, errDamaged
+		return tenantHead{}, ErrDamaged
 	}
 	t.body = h.b
 	return t, nil
@@ -162,7 +164,7 @@ func decodeTenant(record []byte) (events.Tenant, bool, error) {
 	}
 	var body tenantBody
 	if err := decodeMembers(h.body, &body); err != nil {
-		return events.Tenant{}, false, fmt.Errorf("%w: %w", errDamaged, err)
+		return events.Tenant{}, false, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	t := events.Tenant{
 		ID: body.ID, Version: h.version, Position: h.position, Name: body.Name, Status: body.Status,
@@ -170,10 +172,10 @@ func decodeTenant(record []byte) (events.Tenant, bool, error) {
 		Products: body.Products, Config: body.Config,
 	}
 	if err := t.Group.UnmarshalText(h.group); err != nil {
-		return events.Tenant{}, false, fmt.Errorf("%w: %w", errDamaged, err)
+		return events.Tenant{}, false, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err := t.Database.ID.UnmarshalText(h.database); err != nil {
-		return events.Tenant{}, false, fmt.Errorf("%w: %w", errDamaged, err)
+		return events.Tenant{}, false, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	t.Database.Name, t.Database.Position = string(h.databaseName), h.databasePosition
 	return t, h.quarantined(), nil
@@ -211,7 +213,7 @@ func parseDatabaseHead(record []byte) (databaseHead, error) {
 		region:           h.bytes(),
 	}
 	if h.failed {
-		return databaseHead{}, errDamaged
+		return databaseHead{}, ErrDamaged
 	}
 	d.body = h.b
 	return d, nil
@@ -238,7 +240,7 @@ func decodeDatabase(record []byte) (d events.Database, quarantined bool, err err
 	}
 	var body databaseBody
 	if err := decodeMembers(h.body, &body); err != nil {
-		return events.Database{}, false, fmt.Errorf("%w: %w", errDamaged, err)
+		return events.Database{}, false, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return events.Database{
 		ID: body.ID, Version: h.version, Position: h.position, Status: events.DatabaseStatus(h.status),
@@ -267,7 +269,7 @@ func parseGroupHead(record []byte) (groupHead, error) {
 	h := head{b: record}
 	g := groupHead{flags: h.number(), version: h.number(), position: h.number(), status: h.bytes(), name: h.bytes()}
 	if h.failed {
-		return groupHead{}, errDamaged
+		return groupHead{}, ErrDamaged
 	}
 	g.body = h.b
 	return g, nil
@@ -289,7 +291,7 @@ func decodeGroup(record []byte) (g events.Group, quarantined bool, err error) {
 	}
 	var body groupBody
 	if err := decodeMembers(h.body, &body); err != nil {
-		return events.Group{}, false, fmt.Errorf("%w: %w", errDamaged, err)
+		return events.Group{}, false, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return events.Group{
 		ID: body.ID, Version: h.version, Position: h.position,
@@ -308,7 +310,7 @@ func parseClaim(b []byte) (claim, error) {
 	h := head{b: b}
 	c := claim{position: h.number()}
 	if h.failed {
-		return claim{}, errDamaged
+		return claim{}, ErrDamaged
 	}
 	c.tenant = h.b
 	return c, nil
@@ -330,15 +332,15 @@ const (
 	keyMeta          = "m"
 )
 
-func releasedKey(position uint64, hostname string) []byte {
+func releasedKey(position uint64, hostname string) string {
 	k := binary.BigEndian.AppendUint64([]byte(prefixReleased), position)
-	return append(k, hostname...)
+	return string(append(k, hostname...))
 }
 
 func parseReleasedKey(k []byte) (position uint64, hostname string, err error) {
 	k, ok := cutPrefix(k, prefixReleased)
 	if !ok || len(k) < 8 {
-		return 0, "", errDamaged
+		return 0, "", ErrDamaged
 	}
 	return binary.BigEndian.Uint64(k), string(k[8:]), nil
 }

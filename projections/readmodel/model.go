@@ -77,13 +77,14 @@ func Open(cfg Config) (*Model, error) {
 	if err != nil {
 		return nil, openError(cfg.Dir, err)
 	}
-	m := &Model{cfg: cfg, db: db, cache: newCache(cfg.CacheBytes)}
+	m := &Model{cfg: cfg, db: db}
 	m.changed.next = make(chan struct{})
 	p, err := m.readProgress()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", cfg.Dir, err), db.Close())
 	}
 	m.progress.Store(p)
+	m.cache = newCache(cfg.CacheBytes) // last, for it has goroutines
 	return m, nil
 }
 
@@ -126,7 +127,7 @@ func (m *Model) readProgress() (*Progress, error) {
 		p.StoreID, p.Complete = mt.StoreID, mt.Complete
 		p.Partitions = make([]Partition, mt.Partitions)
 		for i := range p.Partitions {
-			item, err := txn.Get(checkpointKey(i))
+			item, err := txn.Get([]byte(checkpointKey(i)))
 			if err != nil {
 				return fmt.Errorf("%w: checkpoint %d: %w", ErrUnusable, i, err)
 			}
@@ -248,11 +249,17 @@ func (m *Model) Quarantined(ctx context.Context) ([]Quarantine, error) {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefixQuarantine), PrefetchValues: true, PrefetchSize: 16})
 		defer it.Close()
 		for it.Rewind(); it.Valid() && ctx.Err() == nil; it.Next() {
-			var q Quarantine
-			if err := it.Item().Value(func(b []byte) error { return json.Unmarshal(b, &q) }); err != nil {
-				return fmt.Errorf("%w: quarantine record: %w", errDamaged, err)
+			item := it.Item()
+			id, err := events.ParseStreamID(string(item.Key()[len(prefixQuarantine):]))
+			if err != nil {
+				return fmt.Errorf("%w: quarantine of %q", ErrDamaged, item.Key())
 			}
-			out = append(out, q)
+			if err := item.Value(func(b []byte) error {
+				out = append(out, *decodeQuarantine(id, b))
+				return nil
+			}); err != nil {
+				return err
+			}
 		}
 		return ctx.Err()
 	})

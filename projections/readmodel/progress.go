@@ -105,8 +105,8 @@ func encodeMeta(p *Progress) ([]byte, error) {
 	return json.Marshal(meta{Schema: Schema, StoreID: p.StoreID, Partitions: len(p.Partitions), Complete: p.Complete})
 }
 
-func checkpointKey(partition int) []byte {
-	return fmt.Appendf(nil, "%s%05d", prefixCheckpoint, partition)
+func checkpointKey(partition int) string {
+	return fmt.Sprintf("%s%05d", prefixCheckpoint, partition)
 }
 
 func encodeCheckpoint(p Partition) []byte {
@@ -123,18 +123,18 @@ func encodeCheckpoint(p Partition) []byte {
 func decodeCheckpoint(b []byte) (Partition, error) {
 	offset, n := binary.Varint(b)
 	if n <= 0 {
-		return Partition{}, errDamaged
+		return Partition{}, ErrDamaged
 	}
 	h := head{b: b[n:]}
 	p := Partition{Offset: offset, LastEvent: h.number()}
 	if h.failed || len(h.b) < len(p.LastID) {
-		return Partition{}, errDamaged
+		return Partition{}, ErrDamaged
 	}
 	h.b = h.b[copy(p.LastID[:], h.b):]
 	p.Position = h.number()
 	micros, m := binary.Varint(h.b)
 	if h.failed || m <= 0 {
-		return Partition{}, errDamaged
+		return Partition{}, ErrDamaged
 	}
 	if micros != 0 {
 		p.Watermark = time.UnixMicro(micros).UTC()

@@ -3,6 +3,7 @@ package readmodel
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -14,6 +15,10 @@ import (
 // ErrTooBig says that an update holds more than one transaction can. Nothing of it is
 // stored; make it of fewer events.
 var ErrTooBig = errors.New("update is too big for one transaction")
+
+// ErrUnencodable says that a document of the update cannot be written as JSON. Nothing of the
+// update is stored; leave out the event that makes it so.
+var ErrUnencodable = errors.New("document cannot be encoded")
 
 // Quarantine says why a stream is not followed: the first event that could not be folded.
 type Quarantine struct {
@@ -29,6 +34,7 @@ type Quarantine struct {
 type Tx struct {
 	txn  *badger.Txn
 	next *Progress
+	most int // octets that a transaction of Badger takes
 
 	tenants    map[events.TenantID]*state[events.Tenant]
 	databases  map[events.DatabaseID]*state[events.Database]
@@ -70,6 +76,7 @@ func (m *Model) Update(fn func(*Tx) error) error {
 	defer txn.Discard()
 	tx := &Tx{
 		txn:        txn,
+		most:       int(m.db.MaxBatchSize()),
 		next:       m.progress.Load().clone(),
 		tenants:    make(map[events.TenantID]*state[events.Tenant]),
 		databases:  make(map[events.DatabaseID]*state[events.Database]),
@@ -82,21 +89,33 @@ func (m *Model) Update(fn func(*Tx) error) error {
 		return err
 	}
 	if err := tx.flush(); err != nil {
-		if errors.Is(err, badger.ErrTxnTooBig) {
-			return ErrTooBig
-		}
 		return fmt.Errorf("write read model: %w", err)
 	}
 	if err := txn.Commit(); err != nil {
-		if errors.Is(err, badger.ErrTxnTooBig) {
-			return ErrTooBig
-		}
-		return fmt.Errorf("commit read model: %w", err)
+		return fmt.Errorf("commit read model: %w", sized(err))
 	}
 	m.cache.invalidate(tx.touched, tx.touchedAll)
 	m.publish(tx.next)
 	return nil
 }
+
+// sized is Badger's word for an update that is too big as ours.
+func sized(err error) error {
+	if errors.Is(err, badger.ErrTxnTooBig) {
+		return ErrTooBig
+	}
+	return err
+}
+
+// set writes one value. Badger has a second limit, for one value, and no error of its own for it.
+func (tx *Tx) set(key string, value []byte) error {
+	if len(value) > tx.most {
+		return fmt.Errorf("%w: %s would have %d octets", ErrTooBig, key, len(value))
+	}
+	return sized(tx.txn.Set([]byte(key), value))
+}
+
+func (tx *Tx) remove(key string) error { return sized(tx.txn.Delete([]byte(key))) }
 
 // Progress is the checkpoint that this update will commit. The caller changes it in place.
 func (tx *Tx) Progress() *Progress { return tx.next }
@@ -109,7 +128,8 @@ func (tx *Tx) Size() int { return tx.bytes }
 // transaction (15% of a memtable of 16 MiB), since Size is an estimate.
 const MaxUpdate = 1 << 20
 
-// get reads one value into decode; false where the key is not there.
+// get reads one value into decode; false where the key is not there. What cannot be decoded is an
+// ErrDamaged.
 func (tx *Tx) get(key string, decode func([]byte) error) (bool, error) {
 	item, err := tx.txn.Get([]byte(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -118,11 +138,16 @@ func (tx *Tx) get(key string, decode func([]byte) error) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read %q: %w", key, err)
 	}
+	var damage error
 	if err := item.Value(func(b []byte) error {
 		tx.bytes += len(b)
-		return decode(b)
+		damage = decode(b)
+		return nil
 	}); err != nil {
 		return false, fmt.Errorf("read %q: %w", key, err)
+	}
+	if damage != nil {
+		return false, fmt.Errorf("read %q: %w", key, errors.Join(ErrDamaged, damage))
 	}
 	return true, nil
 }
@@ -192,7 +217,7 @@ func (tx *Tx) claim(h events.Hostname, position uint64, tenant events.TenantID) 
 			stored, err := parseClaim(b)
 			c.position = stored.position
 			return err
-		}); err != nil {
+		}); err != nil && !errors.Is(err, ErrDamaged) { // a damaged entry says nothing against this one
 			return err
 		}
 	}
@@ -255,32 +280,67 @@ func load[ID interface {
 	return s, nil
 }
 
+// Forget drops what was folded of a stream, so that it can be folded anew from its first event.
+// Hostnames stay whose they are: each event decides them by its position, however often.
+func (tx *Tx) Forget(id events.StreamID) error {
+	if id, ok := id.Tenant(); ok {
+		tx.tenants[id] = new(state[events.Tenant])
+		tx.touched[id.String()] = struct{}{}
+		return tx.remove(prefixTenant + id.String())
+	}
+	tx.touchedAll = true
+	if id, ok := id.Database(); ok {
+		tx.databases[id] = new(state[events.Database])
+		return tx.remove(prefixDatabase + id.String())
+	}
+	if id, ok := id.Group(); ok {
+		tx.groups[id] = new(state[events.Group])
+		return tx.remove(prefixGroup + id.String())
+	}
+	return nil
+}
+
 // Quarantined is why a stream is not followed; nil: it is.
 func (tx *Tx) Quarantined(id events.StreamID) (*Quarantine, error) {
 	if q, ok := tx.quarantine[id]; ok {
 		return q, nil
 	}
-	q := new(Quarantine)
-	found, err := tx.get(prefixQuarantine+id.String(), func(b []byte) error { return json.Unmarshal(b, q) })
-	if err != nil {
+	var q *Quarantine
+	if _, err := tx.get(prefixQuarantine+id.String(), func(b []byte) error {
+		q = decodeQuarantine(id, b)
+		return nil
+	}); err != nil {
 		return nil, err
-	}
-	if !found {
-		q = nil
 	}
 	tx.quarantine[id] = q
 	return q, nil
 }
 
+// decodeQuarantine reads why a stream is in quarantine. That it is, a damaged record says too.
+func decodeQuarantine(id events.StreamID, b []byte) *Quarantine {
+	q := new(Quarantine)
+	if err := json.Unmarshal(b, q); err != nil || q.Stream != id {
+		return &Quarantine{Stream: id, Error: "the record that says why is damaged"}
+	}
+	return q
+}
+
+// maxReason is the most octets of a reason that are kept: it may repeat what an event says.
+const maxReason = 500
+
 // SetQuarantine stops following a stream: what was folded of it is still served, flagged.
 func (tx *Tx) SetQuarantine(q Quarantine) error {
+	q.Error = strings.ToValidUTF8(q.Error, "\uFFFD")
+	if len(q.Error) > maxReason {
+		q.Error = strings.ToValidUTF8(q.Error[:maxReason], "") + "…"
+	}
 	b, err := json.Marshal(q)
 	if err != nil {
 		return err
 	}
 	tx.quarantine[q.Stream] = &q
 	tx.bytes += len(b) + 64
-	if err := tx.txn.Set([]byte(prefixQuarantine+q.Stream.String()), b); err != nil {
+	if err := tx.set(prefixQuarantine+q.Stream.String(), b); err != nil {
 		return err
 	}
 	return tx.flag(q.Stream, true)
@@ -289,15 +349,23 @@ func (tx *Tx) SetQuarantine(q Quarantine) error {
 // ClearQuarantine follows a stream again; its missing events must have been folded.
 func (tx *Tx) ClearQuarantine(id events.StreamID) error {
 	tx.quarantine[id] = nil
-	if err := tx.txn.Delete([]byte(prefixQuarantine + id.String())); err != nil {
+	if err := tx.remove(prefixQuarantine + id.String()); err != nil {
 		return err
 	}
 	return tx.flag(id, false)
 }
 
 // flag marks what a stream contributes to documents as quarantined or not, where there is
-// something.
+// something. Of a database or group of which there is nothing yet, the quarantine itself tells.
 func (tx *Tx) flag(id events.StreamID, quarantined bool) error {
+	err := tx.flagState(id, quarantined)
+	if errors.Is(err, ErrDamaged) {
+		return nil // there is nothing to serve, and so nothing to flag
+	}
+	return err
+}
+
+func (tx *Tx) flagState(id events.StreamID, quarantined bool) error {
 	if id, ok := id.Tenant(); ok {
 		s, err := tx.tenant(id)
 		if err == nil && s.value.Exists() {
@@ -305,17 +373,18 @@ func (tx *Tx) flag(id events.StreamID, quarantined bool) error {
 		}
 		return err
 	}
+	tx.touchedAll = true
 	if id, ok := id.Database(); ok {
 		s, err := load(tx, tx.databases, id, prefixDatabase, decodeDatabase)
 		if err == nil && s.value.Exists() {
-			s.quarantined, s.dirty, tx.touchedAll = quarantined, true, true
+			s.quarantined, s.dirty = quarantined, true
 		}
 		return err
 	}
 	if id, ok := id.Group(); ok {
 		s, err := load(tx, tx.groups, id, prefixGroup, decodeGroup)
 		if err == nil && s.value.Exists() {
-			s.quarantined, s.dirty, tx.touchedAll = quarantined, true, true
+			s.quarantined, s.dirty = quarantined, true
 		}
 		return err
 	}
@@ -353,11 +422,11 @@ func (tx *Tx) flush() error {
 	if err != nil {
 		return err
 	}
-	if err := tx.txn.Set([]byte(keyMeta), m); err != nil {
+	if err := tx.set(keyMeta, m); err != nil {
 		return err
 	}
 	for i, p := range tx.next.Partitions {
-		if err := tx.txn.Set(checkpointKey(i), encodeCheckpoint(p)); err != nil {
+		if err := tx.set(checkpointKey(i), encodeCheckpoint(p)); err != nil {
 			return err
 		}
 	}
@@ -370,9 +439,9 @@ func put[S any](tx *Tx, s *state[S], key string, encode func(S, bool) ([]byte, e
 	}
 	b, err := encode(s.value, s.quarantined)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", key, err)
+		return fmt.Errorf("%w: %s: %w", ErrUnencodable, key, err)
 	}
-	return tx.txn.Set([]byte(key), b)
+	return tx.set(key, b)
 }
 
 // flushClaims writes hostnames. A released one stays, with its position, until no partition
@@ -382,11 +451,11 @@ func (tx *Tx) flushClaims() error {
 		if !c.dirty {
 			continue
 		}
-		if err := tx.txn.Set([]byte(prefixHostname+h.String()), encodeClaim(c.position, c.tenant)); err != nil {
+		if err := tx.set(prefixHostname+h.String(), encodeClaim(c.position, c.tenant)); err != nil {
 			return err
 		}
 		if c.tenant.IsZero() {
-			if err := tx.txn.Set(releasedKey(c.position, h.String()), nil); err != nil {
+			if err := tx.set(releasedKey(c.position, h.String()), nil); err != nil {
 				return err
 			}
 		}
