@@ -177,3 +177,82 @@ func BenchmarkStreams(b *testing.B) {
 	}
 	b.ReportMetric(float64(read)/b.Elapsed().Seconds(), "events/s")
 }
+
+// BenchmarkHistory is the first page of a long stream, to which the whole of it has to be walked back.
+func BenchmarkHistory(b *testing.B) {
+	const length = 10_000
+	s := openBench(b)
+	id, err := events.ParseTenantID("ten_long")
+	if err != nil {
+		b.Fatal(err)
+	}
+	batches := make([]events.Batch, length)
+	for i := range batches {
+		one, err := events.New(id.Stream(), uint64(i), events.Metadata{Time: time.Now()}, events.TenantRenamed{Name: fmt.Sprint(i)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		batches[i] = events.Batch{Stream: id.Stream(), Expected: uint64(i), Events: one}
+	}
+	for _, r := range s.AppendAll(b.Context(), batches) {
+		if r.Err != nil {
+			b.Fatal(r.Err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if out, err := s.History(b.Context(), id.Stream(), 0, 101); err != nil || len(out) != 101 {
+			b.Fatalf("got %d events, %v", len(out), err)
+		}
+	}
+}
+
+// BenchmarkDropKeys forgets 300,000 idempotency keys, five minutes of 1,000 commands a second, and
+// tells how long an append waits for it at the most.
+func BenchmarkDropKeys(b *testing.B) {
+	const keys, chunk = 300_000, 1000
+	for b.Loop() {
+		b.StopTimer()
+		s := openBench(b)
+		for n := 0; n < keys; n += chunk {
+			batches := make([]events.Batch, chunk)
+			for i := range batches {
+				batches[i] = registration(b, uint64(n+i))
+				batches[i].Key = &events.Key{Key: fmt.Sprintf("2f1e9c1a-7c1b-4b5e-9d7e-%012d", n+i), Time: time.UnixMilli(int64(n + i))}
+			}
+			for _, r := range s.AppendAll(b.Context(), batches) {
+				if r.Err != nil {
+					b.Fatal(r.Err)
+				}
+			}
+		}
+		var longest time.Duration
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for i := uint64(keys); ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				began := time.Now()
+				if _, err := s.Append(context.Background(), registration(b, i)); err != nil {
+					b.Error(err)
+					return
+				}
+				longest = max(longest, time.Since(began))
+			}
+		}()
+		b.StartTimer()
+		if n, err := s.DropKeys(b.Context(), time.UnixMilli(keys)); err != nil || n != keys {
+			b.Fatalf("dropped %d keys, %v", n, err)
+		}
+		b.StopTimer()
+		close(stop)
+		<-stopped
+		b.ReportMetric(float64(longest.Milliseconds()), "ms-longest-append")
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(keys)*float64(b.N)/b.Elapsed().Seconds(), "keys/s")
+}

@@ -45,6 +45,14 @@ func (d disk) roomToOpen() error { return d.atLeast(d.minFree/2, d.tables()) }
 // roomToClose asks for what Badger writes when it is closed: its memtables, as tables.
 func (d disk) roomToClose() error { return d.atLeast(d.minFree/2, 0) }
 
+// reserve is what makes room to close: some more, for what the file system keeps beside it.
+func (d disk) reserve() uint64 { return d.minFree/2 + 1<<20 }
+
+// roomToReserve asks for as much beside the reserve as an open store may write unasked.
+func (d disk) roomToReserve(tables uint64) error {
+	return d.atLeast(d.minFree/2+d.reserve(), tables)
+}
+
 func (d disk) atLeast(minFree, tables uint64) error {
 	need := minFree + min(tables, compactionRoom)
 	free, err := d.free(d.dir)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -143,6 +144,47 @@ func TestDiskFull_OnARealDisk_RefusesInTimeAndGoesOnWhenThereIsRoom(t *testing.T
 	wantAll(t, s, more)
 	closeStore(t, s)
 	wantAll(t, open(t, embedded.Config{Dir: dir}), more)
+}
+
+func TestClose_OthersHaveFilledTheDisk_ClosesAndLetsTheDirectoryGo(t *testing.T) {
+	disk := t.TempDir()
+	mountSmallDisk(t, disk, 256<<20)
+	dir := filepath.Join(disk, "store")
+	s := open(t, embedded.Config{Dir: dir})
+	const n = 80 // of 128 KiB each: most of a memtable
+	for i := range n {
+		if _, err := s.Append(t.Context(), incompressible(t, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others := filepath.Join(disk, "others")
+	fillRest(t, others)
+	if _, err := s.Append(t.Context(), incompressible(t, n)); !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("append to a full disk: got %v, want ErrUnavailable", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatalf("close on a full disk: %v", err)
+	}
+	if err := os.Remove(others); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, open(t, embedded.Config{Dir: dir}), n)
+}
+
+// fillRest writes a file until the disk has no room.
+func fillRest(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err = nil; err == nil; {
+		_, err = f.Write(make([]byte, 64<<10))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("fill the disk: %v", err)
+	}
 }
 
 // fillDisk appends from the n-th tenant on until the disk is full, and returns the next one.

@@ -27,9 +27,12 @@
 //
 // When the disk has less than Config.MinFree left, appends are refused with
 // [events.ErrUnavailable] until there is room again: Badger writes through memory maps, and
-// the answer of the kernel to a full disk is a signal that ends the process. When a commit
-// fails, what the disk holds is no longer known; the store then takes no more appends until it
-// is opened anew, and goes on answering reads from what was durable before.
+// the answer of the kernel to a full disk is a signal that ends the process. What is needed to
+// close the store is kept free beforehand, by a file RESERVE of that size (on Linux; elsewhere, and
+// where the disk had no room for it, a store on a full disk stays locked until the process ends).
+//
+// When a commit fails, what the disk holds is no longer known; the store then takes no more appends
+// until it is opened anew, and goes on answering reads from what was durable before.
 //
 // # What is on the disk
 //

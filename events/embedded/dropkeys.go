@@ -16,37 +16,66 @@ const dropAtOnce = 1000
 // ends with an error.
 func (s *Store) DropKeys(ctx context.Context, before time.Time) (int, error) {
 	dropped := 0
-	for {
-		n, err := s.dropSome(ctx, before)
+	// Each search begins where the one before it ended, and the first one in a place that is found
+	// while nobody waits: what was dropped before stands in Badger's way until it is compacted, and
+	// to pass it again for each thousand keys takes seconds once there are millions.
+	from, err := s.oldestKey(ctx)
+	for err == nil && from != nil {
+		var n int
+		n, from, err = s.dropSome(ctx, from, before)
 		dropped += n
-		if err != nil {
-			return dropped, fmt.Errorf("drop idempotency keys: %w", err)
-		}
-		if n < dropAtOnce {
-			return dropped, nil
-		}
 	}
+	if err != nil {
+		return dropped, fmt.Errorf("drop idempotency keys: %w", err)
+	}
+	return dropped, nil
 }
 
-func (s *Store) dropSome(ctx context.Context, before time.Time) (int, error) {
+// oldestKey is the first of the keys in the order of their age; nil where there is none.
+func (s *Store) oldestKey(ctx context.Context) ([]byte, error) {
 	s.writing.Lock()
-	defer s.writing.Unlock()
-	if s.broken != nil {
-		return 0, s.broken
+	broken := s.broken
+	s.writing.Unlock()
+	if broken != nil {
+		return nil, broken
 	}
 	v, err := s.begin(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
+	}
+	defer v.done()
+	it := v.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixKeyTime}})
+	defer it.Close()
+	if it.Rewind(); !it.Valid() {
+		return nil, nil
+	}
+	return it.Item().KeyCopy(nil), nil
+}
+
+// dropSome drops as many keys as go into one transaction, and says where to go on; nil: there are
+// no more.
+func (s *Store) dropSome(ctx context.Context, from []byte, before time.Time) (n int, next []byte, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.broken != nil {
+		return 0, nil, s.broken
+	}
+	v, err := s.begin(ctx)
+	if err != nil {
+		return 0, nil, err
 	}
 	defer v.done()
 	g := newGroup(v.Txn, v.position)
 	it := v.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixKeyTime}})
 	defer it.Close()
 	end := keyKeyTime(before, "")
-	n := 0
-	for it.Rewind(); it.Valid() && n < dropAtOnce; it.Next() {
+	for it.Seek(from); it.Valid(); it.Next() {
 		key := it.Item().KeyCopy(nil)
 		if bytes.Compare(key, end) >= 0 {
+			break
+		}
+		if n == dropAtOnce {
+			next = key
 			break
 		}
 		g.writes[string(key)] = nil
@@ -54,10 +83,10 @@ func (s *Store) dropSome(ctx context.Context, before time.Time) (int, error) {
 		n++
 	}
 	if n == 0 {
-		return 0, nil
+		return 0, nil, nil
 	}
 	if err := s.write(g); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	return n, nil
+	return n, next, nil
 }

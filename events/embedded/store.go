@@ -108,6 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	s.reserve()
 	s.queue.init()
 	go s.appendAll()
 	s.log.Info("event store opened", "dir", s.dir, "store_id", s.id, "position", s.tail.position)
@@ -170,8 +171,9 @@ func (s *Store) mint(ts uint64) error {
 }
 
 // Close refuses what waits to be appended, waits for what is being appended and read, and
-// closes the directory. A second Close does nothing. Where the disk is too full to close it,
-// the error says so, and the directory stays locked and as a kill would leave it: whole.
+// closes the directory, on a full disk with room that was reserved for that. A second Close does
+// nothing. Where nothing could be reserved and the disk is full, the error says so, and the
+// directory stays locked and as a kill would leave it: whole.
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {
@@ -181,17 +183,7 @@ func (s *Store) Close() error {
 		s.broken = errClosed
 		s.writing.Unlock()
 		s.tail.close()
-		head, _ := s.tail.end()
-		if err := (witness{s.id, head}).write(s.dir); err != nil {
-			s.log.Warn("event store keeps an older witness of its head", "dir", s.dir, "position", head, "err", err)
-		}
-		if err = s.disk.roomToClose(); err != nil {
-			err = fmt.Errorf("close event store %s: left as after a kill, without loss: %w", s.dir, err)
-			return
-		}
-		if err = s.db.Close(); err != nil {
-			err = fmt.Errorf("close event store %s: %w", s.dir, err)
-		}
+		err = s.closeDisk()
 	})
 	return err
 }
