@@ -32,13 +32,25 @@ run: build ## build, and run everything on this machine; the first start imports
 build: ## bin/tenantry
 	go build -trimpath -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/tenantry ./cmd/tenantry
 
+# PostgreSQL and Apache Kafka, started once for a run of all tests. What is missing is fetched into .cache/, or installed as
+# root on Debian; a test that cannot have its server is skipped and says so.
+TESTSERVERS := .cache/bin/testservers
+
+.PHONY: $(TESTSERVERS)
+$(TESTSERVERS):
+	@go build -o $@ ./internal/testservers/run
+
+.PHONY: dev-services
+dev-services: $(TESTSERVERS) ## start PostgreSQL and Kafka, print the flags that use them, stop them at Ctrl-C
+	@$(TESTSERVERS)
+
 .PHONY: test
-test: ## all tests; with REQUIRE_SERVICES=1 one that lacks a server fails instead of being skipped
-	go test -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+test: $(TESTSERVERS) ## all tests; with REQUIRE_SERVICES=1 one that lacks a server fails instead of being skipped
+	$(TESTSERVERS) -- go test -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
 
 .PHONY: test-race
-test-race: ## the same under the race detector (needs a C compiler), without the longest
-	go test -race -short -timeout $(RACE_TIMEOUT) $(TESTFLAGS) $(PKG)
+test-race: $(TESTSERVERS) ## the same under the race detector (needs a C compiler), without the longest
+	$(TESTSERVERS) -- go test -race -short -timeout $(RACE_TIMEOUT) $(TESTFLAGS) $(PKG)
 
 # bench/system.sh measures the program as a process, with wrk beside nginx.
 .PHONY: bench

@@ -45,6 +45,12 @@ var table = []row{
 		forTests: true,
 	},
 	{
+		path:     "internal/testservers/run",
+		may:      []string{"internal/testservers"},
+		why:      "starts the servers once for a whole run of tests; what it started by itself, a single test could not",
+		forTests: true,
+	},
+	{
 		path:     "schemas/schematest",
 		may:      []string{"schemas"},
 		why:      "holds requests, answers and events against the contract, not against our types",

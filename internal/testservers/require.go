@@ -1,0 +1,16 @@
+package testservers
+
+import (
+	"os"
+	"testing"
+)
+
+// missing ends a test that lacks a server: it skips it, by the server's name, or with
+// REQUIRE_SERVICES=1 fails it.
+func missing(tb testing.TB, server string, why error) {
+	tb.Helper()
+	if os.Getenv("REQUIRE_SERVICES") == "1" {
+		tb.Fatalf("%s is needed (REQUIRE_SERVICES=1): %v", server, why)
+	}
+	tb.Skipf("%s is not there: %v", server, why)
+}
