@@ -125,11 +125,9 @@ func unknownVariables() []string {
 			continue
 		}
 		text := "the environment variable " + name + " is no setting and is ignored"
-		for _, other := range append(sortedNames(known), "config") {
-			if nearly(flag, other) {
-				text += ": is " + envName(other) + " meant?"
-				break
-			}
+		settings := append(sortedNames(known), "config")
+		if i := slices.IndexFunc(settings, func(other string) bool { return nearly(flag, other) }); i >= 0 {
+			text += ": is " + envName(settings[i]) + " meant?"
 		}
 		out = append(out, text)
 	}
