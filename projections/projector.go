@@ -135,6 +135,15 @@ func (p *Projector) setBuilding(format string, args ...any) {
 // Run serves until the context ends, and then closes the model. It returns an error only
 // where going on makes no sense: the directory is in use, or cannot be written.
 func (p *Projector) Run(ctx context.Context) error {
+	unlock, err := p.cfg.Dir.Lock()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := unlock(); err != nil {
+			p.log.Error("give up the region's directory", "err", err)
+		}
+	}()
 	if err := p.open(); err != nil {
 		return err
 	}
@@ -208,7 +217,8 @@ func (p *pace) wait(ctx context.Context) error {
 }
 
 // open takes up the live generation, where there is one that can be used, and removes what
-// a build that was cut short has left.
+// a build that was cut short has left. The directory is locked, so that no other process is
+// building there now.
 func (p *Projector) open() error {
 	name, err := p.cfg.Dir.Current()
 	if errors.Is(err, readmodel.ErrNoGeneration) {

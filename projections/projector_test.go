@@ -406,6 +406,33 @@ func TestProjector_NoCopyAndNoSource_SaysThatItIsBeingBuilt(t *testing.T) {
 	s.await("ready", func() bool { return p.Ready() == nil })
 }
 
+// Two processes at the first build: neither has a generation that is complete, and the second must
+// not take what the first is building for left-overs.
+func TestProjector_DirectoryInUseWhileItsFirstCopyIsBuilt_IsLeftAlone(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log)
+	s.publish(len(log))
+	s.source.away = true
+	p, _ := s.start(Config{})
+	half := filepath.Join(s.dir, "gen-0001")
+	s.await("a build has begun", func() bool {
+		_, err := os.Stat(filepath.Join(half, "MANIFEST"))
+		return err == nil
+	})
+	second := New(Config{Region: "eu-west", Dir: readmodel.Dir(s.dir), Cluster: s.cluster, Topic: topic, Source: s.source})
+	if err := second.Run(t.Context()); !errors.Is(err, readmodel.ErrInUse) || !strings.Contains(err.Error(), s.dir) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want one line of ErrInUse that names %s", err, s.dir)
+	}
+	if _, err := os.Stat(filepath.Join(half, "MANIFEST")); err != nil {
+		t.Errorf("what the other process is building: %v", err)
+	}
+	s.source.mu.Lock()
+	s.source.away = false
+	s.source.mu.Unlock()
+	s.awaitPosition(p, len(log))
+	checkEquals(t, p.Live(), log)
+}
+
 func TestProjector_DirectoryInUse_EndsTheNodeWithOneLine(t *testing.T) {
 	s := newStage(t, roster(t, 1))
 	p, _ := s.start(Config{})

@@ -31,14 +31,24 @@ func (p *Projector) rebuild(ctx context.Context) error {
 		err = p.cfg.Dir.SetCurrent(name)
 	}
 	if err != nil {
-		return errors.Join(err, m.Close(), p.cfg.Dir.Clean(p.Generation()))
+		return errors.Join(err, p.discard(m, p.Generation()))
 	}
-	if old := p.use(name, m); old != nil {
-		if err := old.Close(); err != nil {
-			p.log.Error("close the old generation", "err", err)
+	if err := p.discard(p.use(name, m), name); err != nil {
+		p.log.Error("the generation before was not removed", "err", err) // the next start does it
+	}
+	return nil
+}
+
+// discard closes a model that is not served any more, and removes all generations but one. What
+// could not be closed stays until the next start: Badger must not lose its files while it has
+// them open.
+func (p *Projector) discard(m *readmodel.Model, keep string) error {
+	if m != nil {
+		if err := m.Close(); err != nil {
+			return fmt.Errorf("close a generation that is not needed any more: %w", err)
 		}
 	}
-	return p.cfg.Dir.Clean(name)
+	return p.cfg.Dir.Clean(keep)
 }
 
 // bootstrap fills an empty model with everything that the source holds now. Kafka's

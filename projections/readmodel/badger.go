@@ -33,10 +33,14 @@ func message(format string, args []any) string {
 	return strings.TrimSpace(fmt.Sprintf(format, args...))
 }
 
+func inUse(dir string) error {
+	return fmt.Errorf("%w: %s: stop the other process, or give this one another data directory", ErrInUse, dir)
+}
+
 // openError tells the one error that an operator can mend from damage.
 func openError(dir string, err error) error {
 	if strings.Contains(err.Error(), "Cannot acquire directory lock") {
-		return fmt.Errorf("%w: %s: stop the other process, or give this one another data directory", ErrInUse, dir)
+		return inUse(dir)
 	}
 	for _, passing := range []error{fs.ErrPermission, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EROFS} {
 		if errors.Is(err, passing) {

@@ -97,9 +97,16 @@ func (d Dir) Clean(keep ...string) error {
 	return nil
 }
 
-func (d Dir) generations() ([]string, error) {
+func (d Dir) make() error {
 	if err := os.MkdirAll(string(d), 0o750); err != nil {
-		return nil, fmt.Errorf("make the region's directory: %w", err)
+		return fmt.Errorf("make the region's directory: %w", err)
+	}
+	return nil
+}
+
+func (d Dir) generations() ([]string, error) {
+	if err := d.make(); err != nil {
+		return nil, err
 	}
 	entries, err := os.ReadDir(string(d))
 	if err != nil {

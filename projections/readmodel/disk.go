@@ -3,33 +3,27 @@ package readmodel
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+
+	"github.com/tenantry/tenantry/internal/diskspace"
 )
 
 // ErrDiskFull says that the disk has too little room for the model to be written. Nothing was
 // changed, and look-ups go on. Retry: somebody may make room.
-var ErrDiskFull = errors.New("disk full")
+var ErrDiskFull = diskspace.ErrFull
 
 const (
 	// minFree is enough for what Badger has taken and not yet put into tables: three memtables
 	// and their logs. A commit wants it; opening and closing, which write less, want half.
 	minFree = 64 << 20
-	// compactionRoom is the most that Badger needs besides, to write tables anew beside the old
-	// ones; it is never more than all tables have.
-	compactionRoom = 128 << 20
+	// reserved is what makes room to close: some more, for what the file system keeps beside it.
+	reserved = minFree/2 + 1<<20
+	// reserveFile stands in the directory of an open model, and takes that room.
+	reserveFile = "RESERVE"
 )
 
-// room returns nil where the disk has that much free. On a full one Badger returns no error: a
-// page of a memory map that cannot be written is a SIGBUS, and the end of the process.
-func room(cfg Config, need uint64) error {
-	free, err := cfg.FreeSpace(cfg.Dir)
-	if err != nil {
-		return fmt.Errorf("ask for the free space of %s: %w", cfg.Dir, err)
-	}
-	if free < need {
-		return fmt.Errorf("%w: %s has %d MiB free and needs %d MiB: make room", ErrDiskFull, cfg.Dir, free>>20, need>>20)
-	}
-	return nil
-}
+// room returns nil where the disk has that much free.
+func room(cfg Config, need uint64) error { return diskspace.Need(cfg.FreeSpace, cfg.Dir, need) }
 
 // roomToCommit returns nil where an update may be committed.
 func (m *Model) roomToCommit() error {
@@ -37,5 +31,26 @@ func (m *Model) roomToCommit() error {
 	for _, level := range m.db.Levels() {
 		tables += uint64(level.Size)
 	}
-	return room(m.cfg, minFree+min(tables, compactionRoom))
+	return room(m.cfg, minFree+min(tables, diskspace.CompactionRoom))
+}
+
+// reserve takes the room that Close needs, while there is plenty. A model without it is closed all
+// the same while the disk has room.
+func (m *Model) reserve() {
+	err := room(m.cfg, minFree/2+reserved)
+	if err == nil {
+		err = diskspace.Reserve(filepath.Join(m.cfg.Dir, reserveFile), reserved)
+	}
+	if err != nil {
+		m.cfg.Logger.Debug("the read model has no reserve to be closed with", "dir", m.cfg.Dir, "err", err)
+	}
+}
+
+// closeDatabase closes Badger, with the reserve where the disk is full.
+func (m *Model) closeDatabase() error {
+	released := diskspace.Release(filepath.Join(m.cfg.Dir, reserveFile))
+	if err := room(m.cfg, minFree/2); errors.Is(err, ErrDiskFull) {
+		return fmt.Errorf("read model left as after a kill, without loss: %w", errors.Join(err, released))
+	}
+	return errors.Join(m.db.Close(), released)
 }

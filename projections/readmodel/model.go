@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/diskspace"
 )
 
 // The errors of a Model.
@@ -23,8 +24,8 @@ var (
 	// ErrUnusable: the directory holds a model that this program cannot use: of another
 	// schema, or damaged. Build it anew from the store.
 	ErrUnusable = errors.New("read model cannot be used")
-	// ErrInUse: another process has the directory open.
-	ErrInUse = errors.New("read model is in use by another process")
+	// ErrInUse: another process has the region's directory.
+	ErrInUse = errors.New("data directory is in use by another process")
 )
 
 // Config says where a model is and how much memory it may use.
@@ -65,7 +66,7 @@ func Open(cfg Config) (*Model, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.FreeSpace == nil {
-		cfg.FreeSpace = freeSpace
+		cfg.FreeSpace = diskspace.Free
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of a read model: %w", err)
@@ -85,6 +86,7 @@ func Open(cfg Config) (*Model, error) {
 	}
 	m.progress.Store(p)
 	m.cache = newCache(cfg.CacheBytes) // last, for it has goroutines
+	m.reserve()
 	return m, nil
 }
 
@@ -269,8 +271,10 @@ func (m *Model) Quarantined(ctx context.Context) ([]Quarantine, error) {
 // Sync makes everything that was committed durable.
 func (m *Model) Sync() error { return m.db.Sync() }
 
-// Close waits for look-ups that are under way, and closes the model. Where the disk has no room
-// for the tail it is left as a kill would leave it: what is lost of it is read again.
+// Close waits for look-ups that are under way, and closes the model. On a full disk it takes the room
+// that was reserved when the model was opened. Where that was not to be had, or others were
+// faster, the answer is ErrDiskFull: Badger is left as a kill would leave it, which costs the
+// tail, to be read again, and what it holds of memory and files until the process ends.
 func (m *Model) Close() error {
 	m.open.Lock()
 	defer m.open.Unlock()
@@ -282,8 +286,5 @@ func (m *Model) Close() error {
 	m.changed.Lock()
 	close(m.changed.next) // whoever waits looks again, and finds the next model or ErrClosed
 	m.changed.Unlock()
-	if err := room(m.cfg, minFree/2); errors.Is(err, ErrDiskFull) {
-		return fmt.Errorf("not closed properly, for that takes room: %w", err)
-	}
-	return m.db.Close()
+	return m.closeDatabase()
 }

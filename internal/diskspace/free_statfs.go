@@ -1,11 +1,11 @@
 //go:build linux || darwin
 
-package readmodel
+package diskspace
 
 import "golang.org/x/sys/unix"
 
-// freeSpace is what a process without privileges may still write.
-func freeSpace(dir string) (uint64, error) {
+// Free is how many octets a process without privileges may still write to a directory's disk.
+func Free(dir string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, err
