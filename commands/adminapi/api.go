@@ -90,7 +90,7 @@ func New(cfg Config) (http.Handler, error) {
 	e := echo.New()
 	e.HTTPErrorHandler = a.answerError
 	// Before routing, so that a path that is not there is answered in the same way.
-	e.Pre(identify, a.observe, catch, refuseForeign)
+	e.Pre(identify, watch, a.observe, catch, refuseForeign)
 	e.Use(nameSpan)
 	a.routes(e)
 	docs := echo.WrapHandler(schemas.Docs("Tenantry admin API", schemas.AdminOpenAPI))

@@ -189,6 +189,9 @@ func (a *api) importChunk(ctx context.Context, meta events.Metadata, lines []imp
 			result, results = results[0], results[1:]
 		}
 		if result.Status == commands.ImportFailed {
+			if err := ctx.Err(); err != nil {
+				return true, err // it is the request that ended, and not the store that failed
+			}
 			failed = true
 			a.log.ErrorContext(ctx, "import stopped", "line", line.number, "id", line.id, "err", result.Err)
 		}

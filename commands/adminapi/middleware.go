@@ -97,7 +97,7 @@ func (a *api) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
 		defer func() { // deferred, since an answer that is broken off leaves by a panic
-			r, status, took := c.Request(), c.Response().Status, time.Since(began)
+			r, status, took := c.Request(), outcomeOf(c), time.Since(began)
 			route := c.Path()
 			if route == "" {
 				route = "none"
@@ -156,10 +156,15 @@ func traceparent(ctx context.Context) string {
 func (a *api) answerError(err error, c echo.Context) {
 	ctx := c.Request().Context()
 	p := problemOf(err)
-	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		a.log.ErrorContext(ctx, "request failed", "method", c.Request().Method, "route", c.Path(),
-			"request_id", requestID(c), "status", p.Status, "err", err)
+	outcome, level, message := p.Status, slog.LevelError, "request failed"
+	if clientLeft(c, err) {
+		outcome, level, message = statusGone, slog.LevelInfo, "client left before its answer was whole"
 	}
+	if outcome >= http.StatusInternalServerError || outcome == statusGone {
+		a.log.LogAttrs(ctx, level, message, slog.String("method", c.Request().Method), slog.String("route", c.Path()),
+			slog.String("request_id", requestID(c)), slog.Int("status", outcome), slog.Any("err", err))
+	}
+	c.Set(contextOutcome, outcome)
 	if c.Response().Committed {
 		// Half an answer is out. Only a broken connection still tells the client that it is half.
 		panic(http.ErrAbortHandler)
