@@ -355,7 +355,7 @@ func TestHandler_WhatComesWithACommand_IsCheckedToo(t *testing.T) {
 	}
 }
 
-func TestHandler_Metrics_CountCommandsByOutcomeAndImportedLinesByStatus(t *testing.T) {
+func TestHandler_Metrics_CountCommandsByOutcome(t *testing.T) {
 	s := newSystem(t)
 	registry := prometheus.NewPedanticRegistry()
 	s.Handler = NewHandler(s.store, Config{HomeRegions: regions, Registerer: registry})
@@ -369,25 +369,24 @@ func TestHandler_Metrics_CountCommandsByOutcomeAndImportedLinesByStatus(t *testi
 	if _, err := s.Do(t.Context(), Request{Command: ResumeTenant{acme}, DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
-	s.ImportAll(t.Context(), events.Metadata{}, []Command{register(acme, "a.example"), register(ten("b")), register(ten("c"), "a.example"), RegisterTenant{ID: ten("d")}})
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := s.Do(left, Request{Command: ResumeTenant{acme}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v of a command that no one waits for", err)
+	}
 
 	err := testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP tenantry_commands_total Commands by name and outcome: appended, unchanged, replayed, dry-run, unavailable, error, or the code of the refusal.
+# HELP tenantry_commands_total Commands by name and outcome: appended, unchanged, replayed, dry-run, canceled, unavailable, error, or the code of the refusal.
 # TYPE tenantry_commands_total counter
 tenantry_commands_total{command="activate-tenant",outcome="appended"} 1
 tenantry_commands_total{command="activate-tenant",outcome="unchanged"} 1
 tenantry_commands_total{command="purge-tenant",outcome="wrong-state"} 1
 tenantry_commands_total{command="register-tenant",outcome="appended"} 1
+tenantry_commands_total{command="resume-tenant",outcome="canceled"} 1
 tenantry_commands_total{command="resume-tenant",outcome="dry-run"} 1
 tenantry_commands_total{command="suspend-tenant",outcome="appended"} 1
 tenantry_commands_total{command="suspend-tenant",outcome="replayed"} 1
-# HELP tenantry_import_lines_total Lines of imports by status: created, unchanged, conflict, invalid, failed.
-# TYPE tenantry_import_lines_total counter
-tenantry_import_lines_total{status="conflict"} 1
-tenantry_import_lines_total{status="created"} 1
-tenantry_import_lines_total{status="invalid"} 1
-tenantry_import_lines_total{status="unchanged"} 1
-`), "tenantry_commands_total", "tenantry_import_lines_total")
+`), "tenantry_commands_total")
 	if err != nil {
 		t.Error(err)
 	}

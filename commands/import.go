@@ -56,9 +56,6 @@ func (h *Handler) ImportAll(ctx context.Context, meta events.Metadata, lines []C
 			run.chunk(ctx, lines[start:end], results[start:end])
 		}
 	}
-	for _, r := range results {
-		h.metrics.imported.WithLabelValues(string(r.Status)).Inc()
-	}
 	return results
 }
 

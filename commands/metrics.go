@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -9,19 +10,19 @@ import (
 	"github.com/tenantry/tenantry/events"
 )
 
-// metrics counts what became of commands and of the lines of imports.
+// metrics counts what became of commands. Who reads an import counts its lines: the worst of them
+// never become commands.
 type metrics struct {
 	commands  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	conflicts prometheus.Counter
-	imported  *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tenantry_commands_total",
-			Help: "Commands by name and outcome: appended, unchanged, replayed, dry-run, unavailable, error, or the code of the refusal.",
+			Help: "Commands by name and outcome: appended, unchanged, replayed, dry-run, canceled, unavailable, error, or the code of the refusal.",
 		}, []string{"command", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tenantry_command_duration_seconds",
@@ -32,13 +33,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "tenantry_command_conflicts_total",
 			Help: "How often a command was decided again, since its stream, or its database or group, had moved on.",
 		}),
-		imported: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tenantry_import_lines_total",
-			Help: "Lines of imports by status: created, unchanged, conflict, invalid, failed.",
-		}, []string{"status"}),
 	}
 	if r != nil {
-		r.MustRegister(m.commands, m.duration, m.conflicts, m.imported)
+		r.MustRegister(m.commands, m.duration, m.conflicts)
 	}
 	return m
 }
@@ -55,6 +52,8 @@ func outcomeOf(r Request, a Answer, err error) string {
 		return string(code)
 	case errors.Is(err, events.ErrUnavailable):
 		return "unavailable"
+	case errors.Is(err, context.Canceled):
+		return "canceled" // by who asked for it
 	case err != nil:
 		return "error"
 	case a.Replayed:

@@ -313,13 +313,16 @@ func TestHealth_LivezReadyzAndMetrics(t *testing.T) {
 	s.get("/no/such/path/of/many").want(404)
 	s.importing(groupBody + "\nbroken\n")
 	metrics := s.get("/metrics").want(200).body
+	if n := strings.Count(metrics, "import_lines_total counter"); n != 1 {
+		t.Errorf("the lines of imports are counted by %d metrics, want one", n)
+	}
 	for _, want := range []string{
 		`tenantry_admin_requests_total{method="POST",route="/v1/tenants",status="201"} 1`,
 		`tenantry_admin_requests_total{method="GET",route="/v1/tenants/:id",status="404"} 1`,
 		`tenantry_admin_requests_total{method="GET",route="none",status="404"} 1`,
 		`tenantry_admin_request_seconds_count{method="POST",route="/v1/tenants"} 1`,
-		`tenantry_admin_import_lines_total{status="created"} 1`,
-		`tenantry_admin_import_lines_total{status="invalid"} 1`,
+		`tenantry_import_lines_total{status="created"} 1`,
+		`tenantry_import_lines_total{status="invalid"} 1`,
 	} {
 		if !strings.Contains(metrics, want+"\n") {
 			t.Errorf("the metrics lack %s", want)

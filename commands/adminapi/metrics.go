@@ -18,7 +18,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tenantry_admin_requests_total",
-			Help: "Requests to the admin API, by method, route and status.",
+			Help: "Requests to the admin API, by method, route and status: of an answer that broke off in the middle, the one that it should have had; 499: the client left before its answer was whole.",
 		}, []string{"method", "route", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tenantry_admin_request_seconds",
@@ -26,8 +26,8 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}, []string{"method", "route"}),
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tenantry_admin_import_lines_total",
-			Help: "Lines of imports, by what became of them.",
+			Name: "tenantry_import_lines_total",
+			Help: "Lines of imports by status: created, unchanged, conflict, invalid, failed.",
 		}, []string{"status"}),
 	}
 	if registerer == nil {
