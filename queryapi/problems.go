@@ -28,20 +28,20 @@ type kind struct {
 var (
 	kindUnknownHostname = kind{http.StatusNotFound, "unknown-hostname", "No tenant has this hostname"}
 	kindUnknownTenant   = kind{http.StatusNotFound, "unknown-tenant", "There is no such tenant"}
-	kindInvalid         = kind{http.StatusUnprocessableEntity, "invalid", "The request is not valid"}
+	kindInvalid         = kind{http.StatusUnprocessableEntity, "invalid", "Some fields are not what they should be"}
 	kindOtherStore      = kind{http.StatusConflict, "token-of-another-store", "The token belongs to another history"}
 	kindNotYet          = kind{http.StatusGatewayTimeout, "not-yet-visible", "The write is not visible here yet"}
 	kindNotReady        = kind{http.StatusServiceUnavailable, "not-ready", "This node has no complete copy yet"}
 	kindTooManyWaiting  = kind{http.StatusServiceUnavailable, "too-many-waiting", "Too many requests wait for a write"}
-	kindUnavailable     = kind{http.StatusServiceUnavailable, "unavailable", "The request was broken off"}
-	kindBadRequest      = kind{http.StatusBadRequest, "bad-request", "The request cannot be read"}
-	kindInvalidJSON     = kind{http.StatusBadRequest, "invalid-json", "The body is not valid JSON"}
+	kindUnavailable     = kind{http.StatusServiceUnavailable, "unavailable", "The request cannot be served now"}
+	kindBadRequest      = kind{http.StatusBadRequest, "bad-request", "A parameter or header is not what it should be"}
+	kindInvalidJSON     = kind{http.StatusBadRequest, "invalid-json", "The body is not one JSON document"}
 	kindNoRoute         = kind{http.StatusNotFound, "no-such-route", "There is nothing at this path"}
 	kindMethod          = kind{http.StatusMethodNotAllowed, "method-not-allowed", "The path does not take this method"}
 	kindTimeout         = kind{http.StatusRequestTimeout, "request-timeout", "The request did not arrive in time"}
 	kindTooLarge        = kind{http.StatusRequestEntityTooLarge, "too-large", "The body is too large"}
 	kindUnsupported     = kind{http.StatusUnsupportedMediaType, "unsupported-media-type", "The body has the wrong media type"}
-	kindInternal        = kind{http.StatusInternalServerError, "internal", "Something went wrong in this node"}
+	kindInternal        = kind{http.StatusInternalServerError, "internal", "Something went wrong in this program"}
 )
 
 func (k kind) problem(format string, args ...any) *problem.Problem {

@@ -54,8 +54,8 @@ var (
 	kindTimeout     = kind{http.StatusRequestTimeout, "request-timeout", "The request did not arrive in time"}
 	kindTooLarge    = kind{http.StatusRequestEntityTooLarge, "too-large", "The body is too large"}
 	kindUnsupported = kind{http.StatusUnsupportedMediaType, "unsupported-media-type", "The body has the wrong media type"}
-	kindInternal    = kind{http.StatusInternalServerError, "internal", "Something went wrong in the catalogue"}
-	kindUnavailable = kind{http.StatusServiceUnavailable, "unavailable", "The catalogue cannot serve now"}
+	kindInternal    = kind{http.StatusInternalServerError, "internal", "Something went wrong in this program"}
+	kindUnavailable = kind{http.StatusServiceUnavailable, "unavailable", "The request cannot be served now"}
 	kindInvalid     = refusals[commands.Invalid]
 	kindMissing     = refusals[commands.NotFound]
 )
