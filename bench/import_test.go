@@ -20,9 +20,9 @@ func BenchmarkImport_WhileTwoRegionsFollow(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		dev := must(daemon.OpenDev(b.Context(), daemon.DevConfig{
-			DataDir: b.TempDir(), Listen: "127.0.0.1:0", KafkaListen: "127.0.0.1:0", KafkaTopic: topic, Partitions: partitions,
-			Regions: []daemon.RegionAddress{{Name: "eu-west", Listen: "127.0.0.1:0"}, {Name: "us-east", Listen: "127.0.0.1:0"}},
-			Logger:  silent,
+			DataDir: b.TempDir(), Listen: "127.0.0.1:0", KafkaListen: "127.0.0.1:0", Kafka: daemon.Kafka{Topic: topic, Partitions: partitions},
+			Regions:  []daemon.RegionAddress{{Name: "eu-west", Listen: "127.0.0.1:0"}, {Name: "us-east", Listen: "127.0.0.1:0"}},
+			Observed: daemon.Observed{Logger: silent},
 		}))(b)
 		if err := dev.AwaitReady(b.Context()); err != nil {
 			b.Fatal(err)

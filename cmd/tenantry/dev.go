@@ -41,9 +41,9 @@ tenantry.json in the data directory.`,
 			}
 			cfg := daemon.DevConfig{
 				DataDir: flagValue(cmd, "data-dir"), Listen: flagValue(cmd, "listen"), HomeRegions: homes.values,
-				KafkaListen: flagValue(cmd, "kafka-listen"), KafkaBrokers: brokers.values,
-				KafkaTopic: flagValue(cmd, "kafka-topic"), Partitions: partitions.value,
-				TraceURL: flagValue(cmd, "trace-url"), Version: currentVersion().Version, Logger: log,
+				KafkaListen: flagValue(cmd, "kafka-listen"),
+				Kafka:       daemon.Kafka{Brokers: brokers.values, Topic: flagValue(cmd, "kafka-topic"), Partitions: partitions.value},
+				Observed:    daemon.Observed{TraceURL: flagValue(cmd, "trace-url"), Version: currentVersion().Version, Logger: log},
 			}
 			for _, s := range regions.values {
 				r, err := parseRegion(s)

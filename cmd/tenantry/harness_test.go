@@ -98,9 +98,9 @@ func openDev(t *testing.T) (*daemon.Dev, string) {
 	t.Helper()
 	dir := t.TempDir()
 	d, err := daemon.OpenDev(t.Context(), daemon.DevConfig{
-		DataDir: dir, Listen: "127.0.0.1:0", KafkaListen: "127.0.0.1:0", KafkaTopic: "tenantry.events.v1", Partitions: 3,
-		Regions: []daemon.RegionAddress{{Name: "eu-west", Listen: "127.0.0.1:0"}, {Name: "us-east", Listen: "127.0.0.1:0"}},
-		Logger:  slog.New(slog.DiscardHandler),
+		DataDir: dir, Listen: "127.0.0.1:0", KafkaListen: "127.0.0.1:0", Kafka: daemon.Kafka{Topic: "tenantry.events.v1", Partitions: 3},
+		Regions:  []daemon.RegionAddress{{Name: "eu-west", Listen: "127.0.0.1:0"}, {Name: "us-east", Listen: "127.0.0.1:0"}},
+		Observed: daemon.Observed{Logger: slog.New(slog.DiscardHandler)},
 	})
 	if err != nil {
 		t.Fatal(err)

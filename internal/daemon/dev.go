@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -19,22 +17,17 @@ import (
 	"github.com/tenantry/tenantry/events/embedded"
 	"github.com/tenantry/tenantry/events/kafka"
 	"github.com/tenantry/tenantry/internal/broker"
-	"github.com/tenantry/tenantry/internal/telemetry"
 )
 
 // DevConfig says how to run everything in one process.
 type DevConfig struct {
-	DataDir      string
-	Listen       string          // of the admin API
-	Regions      []RegionAddress // at least one
-	HomeRegions  []string        // besides the regions' names
-	KafkaListen  string          // of the embedded broker
-	KafkaBrokers []string        // real ones, in place of the embedded broker
-	KafkaTopic   string
-	Partitions   int
-	TraceURL     string // of an OTLP collector; "": no tracing
-	Version      string
-	Logger       *slog.Logger
+	DataDir     string
+	Listen      string          // of the admin API
+	Regions     []RegionAddress // at least one
+	HomeRegions []string        // besides the regions' names
+	KafkaListen string          // of the embedded broker
+	Kafka       Kafka           // with Brokers, these take the embedded broker's place
+	Observed
 }
 
 // RegionAddress is a region and where its node listens.
@@ -51,52 +44,37 @@ type Addresses struct {
 	Kafka   []string          `json:"kafka"`
 }
 
-const (
-	topicTime = 5 * time.Second  // for Kafka to answer at the start, before going on without it
-	readyTime = 15 * time.Second // for the regions to come as far as the store
-)
+const readyTime = 15 * time.Second // for the regions to come as far as the store
 
 // AddressFile is the file in the data directory of a Dev that tells where it answers.
 const AddressFile = "tenantry.json"
 
 // Dev is everything in one process: the embedded store and broker, the write side and regions.
 type Dev struct {
-	cfg       DevConfig
-	store     *embedded.Store
-	brokers   []string
-	catalogue *Catalogue
-	regions   []*Region
-	failed    chan error
-	closers   []func() error
+	process
+	cfg   DevConfig
+	store *embedded.Store
 }
 
 // OpenDev starts everything. When it fails, nothing of it runs.
 func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
-	d := &Dev{cfg: cfg, failed: make(chan error, len(cfg.Regions)+1)}
+	d := &Dev{cfg: cfg}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}()
+	if err := d.observe(ctx, cfg.Observed); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	tel := Telemetry{Log: cfg.Logger, Registry: telemetry.Registry()}
-	var stopTracing func(context.Context) error
-	if tel.Tracer, stopTracing, err = telemetry.Tracing(ctx, cfg.TraceURL, cfg.Version, cfg.Logger); err != nil {
-		return nil, err
-	}
-	d.onClose(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), cutTime)
-		defer cancel()
-		return stopTracing(ctx)
-	})
-
 	if err := storeNotLost(cfg.DataDir); err != nil {
 		return nil, err
 	}
 	// The store first: it is what a second process on the same directory must not get.
-	appends := newAppendMetrics(tel.Registry)
+	appends := newAppendMetrics(d.telemetry.Registry)
 	d.store, err = embedded.Open(ctx, embedded.Config{
 		Dir: filepath.Join(cfg.DataDir, "store"), Logger: cfg.Logger, Committed: appends.observe,
 	})
@@ -105,25 +83,29 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 	}
 	d.onClose(d.store.Close)
 
-	admin, err := listen(ctx, cfg.Listen, "--listen")
+	admin, err := d.listen(ctx, cfg.Listen, "--listen")
 	if err != nil {
 		return nil, err
 	}
-	d.onClose(func() error { return notClosed(admin.Close()) })
 	cluster, err := d.openKafka(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d.catalogue, err = OpenCatalogue(CatalogueConfig{
-		Listener: admin, Store: d.store, Cluster: cluster, Topic: cfg.KafkaTopic, Partitions: cfg.Partitions,
-		HomeRegions: d.homeRegions(), Telemetry: tel,
-	})
-	if err != nil {
+	if err := d.openCatalogue(CatalogueConfig{
+		Listener: admin, Store: d.store, Cluster: cluster, Topic: cfg.Kafka.Topic, Partitions: cfg.Kafka.Partitions,
+		HomeRegions: d.homeRegions(),
+	}); err != nil {
 		return nil, err
 	}
-	d.onClose(d.catalogue.Close)
-	if err := d.openRegions(ctx, cluster, tel); err != nil {
-		return nil, err
+	for _, r := range cfg.Regions {
+		ln, err := d.listen(ctx, r.Listen, "--region "+r.Name+"=HOST:PORT")
+		if err != nil {
+			return nil, err
+		}
+		d.openRegion(RegionConfig{
+			Name: r.Name, Dir: regionDir(cfg.DataDir, r.Name), Listener: ln,
+			Cluster: cluster, Topic: cfg.Kafka.Topic, Source: d.store,
+		})
 	}
 	return d, nil
 }
@@ -147,77 +129,24 @@ func storeNotLost(dir string) error {
 	return nil
 }
 
+// openKafka starts the embedded broker, where no other is named.
 func (d *Dev) openKafka(ctx context.Context) (*kafka.Cluster, error) {
-	d.brokers = d.cfg.KafkaBrokers
-	if len(d.brokers) == 0 {
-		b, err := broker.Open(ctx, broker.Config{
-			DataDir: filepath.Join(d.cfg.DataDir, "kafka"), Listen: d.cfg.KafkaListen, Logger: d.cfg.Logger,
-		})
-		if err != nil {
-			return nil, err
-		}
-		d.onClose(b.Close)
-		d.brokers = []string{b.Addr()}
+	cfg := d.cfg.Kafka
+	if len(cfg.Brokers) > 0 {
+		return d.process.openKafka(ctx, cfg)
 	}
-	cluster, err := kafka.New(kafka.Config{Brokers: d.brokers, Logger: d.cfg.Logger})
+	b, err := broker.Open(ctx, broker.Config{
+		DataDir: filepath.Join(d.cfg.DataDir, "kafka"), Listen: d.cfg.KafkaListen, Logger: d.cfg.Logger,
+	})
 	if err != nil {
 		return nil, err
 	}
-	d.onClose(cluster.Close)
-	topic := kafka.Topic{Name: d.cfg.KafkaTopic, Partitions: d.cfg.Partitions}
-	if len(d.cfg.KafkaBrokers) == 0 {
-		// Watermarks never end, so the log must: what a region finds gone, it reads from the store.
-		// The broker keeps an index entry in memory for each, so a week would cost 100s of MB.
-		topic.Retention = 6 * time.Hour
-		topic.RetentionBytes = 32 << 20
-	}
-	return cluster, d.ensureTopic(ctx, cluster, topic)
-}
-
-// ensureTopic makes the topic where it is not there. Brokers that are away are waited for in the
-// background: commands and look-ups do not depend on them.
-func (d *Dev) ensureTopic(ctx context.Context, cluster *kafka.Cluster, topic kafka.Topic) error {
-	soon, cancel := context.WithTimeout(ctx, topicTime)
-	err := cluster.EnsureTopic(soon, topic)
-	cancel()
-	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	d.cfg.Logger.Warn("Kafka does not answer: going on without it until it does", "brokers", d.brokers)
-	ctx, cancel = context.WithCancel(context.Background())
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
-		if err := cluster.EnsureTopic(ctx, topic); err != nil && ctx.Err() == nil {
-			d.failed <- err
-		}
-	})
-	d.onClose(func() error {
-		cancel()
-		waiting.Wait()
-		return nil
-	})
-	return nil
-}
-
-func (d *Dev) openRegions(ctx context.Context, cluster *kafka.Cluster, tel Telemetry) error {
-	for _, r := range d.cfg.Regions {
-		ln, err := listen(ctx, r.Listen, "--region "+r.Name+"=HOST:PORT")
-		if err != nil {
-			return err
-		}
-		region := OpenRegion(RegionConfig{
-			Name: r.Name, Dir: filepath.Join(d.cfg.DataDir, "regions", r.Name), Listener: ln,
-			Cluster: cluster, Topic: d.cfg.KafkaTopic, Source: d.store, Telemetry: tel,
-		})
-		d.onClose(region.Close)
-		d.regions = append(d.regions, region)
-		go func() {
-			if err := region.Err(); err != nil {
-				d.failed <- err
-			}
-		}()
-	}
-	return nil
+	d.onClose(b.Close)
+	cfg.Brokers = []string{b.Addr()}
+	// Watermarks never end, so the log must: what a region finds gone, it reads from the store.
+	// The broker keeps an index entry in memory for each, so a week would cost 100s of MB.
+	cfg.Retention, cfg.retentionBytes = 6*time.Hour, 32<<20
+	return d.process.openKafka(ctx, cfg)
 }
 
 // homeRegions are those that a tenant's home may be in.
@@ -229,9 +158,6 @@ func (d *Dev) homeRegions() []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
-
-// Failed delivers why a part has stopped by itself; then everything should be closed.
-func (d *Dev) Failed() <-chan error { return d.failed }
 
 // Store is the store of truth.
 func (d *Dev) Store() events.Store { return d.store }
@@ -318,31 +244,4 @@ func ReadAddresses(dataDir string) (Addresses, error) {
 		return a, fmt.Errorf("read %s: %w", filepath.Join(dataDir, AddressFile), err)
 	}
 	return a, nil
-}
-
-func (d *Dev) onClose(f func() error) { d.closers = append(d.closers, f) }
-
-// Close stops everything, in the reverse order. It may be called again.
-func (d *Dev) Close() error {
-	d.drain()
-	var errs []error
-	for len(d.closers) > 0 {
-		last := d.closers[len(d.closers)-1]
-		d.closers = d.closers[:len(d.closers)-1]
-		errs = append(errs, last())
-	}
-	return errors.Join(errs...)
-}
-
-// drain stops all servers at once: one after the other, the time that each leaves to the requests
-// under way would add up to more than a stop may take.
-func (d *Dev) drain() {
-	var draining sync.WaitGroup
-	for _, r := range d.regions {
-		draining.Go(func() { _ = r.server.close() }) // the region's Close returns the error
-	}
-	if d.catalogue != nil {
-		draining.Go(func() { _ = d.catalogue.server.close() }) // the same
-	}
-	draining.Wait()
 }

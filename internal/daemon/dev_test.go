@@ -25,9 +25,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func config(dir string) DevConfig {
 	return DevConfig{
-		DataDir: dir, Listen: "127.0.0.1:0", KafkaListen: "127.0.0.1:0", KafkaTopic: "tenantry.events.v1", Partitions: 3,
-		Regions: []RegionAddress{{Name: "eu-west", Listen: "127.0.0.1:0"}, {Name: "us-east", Listen: "127.0.0.1:0"}},
-		Logger:  slog.New(slog.DiscardHandler),
+		DataDir: dir, Listen: "127.0.0.1:0", KafkaListen: "127.0.0.1:0", Kafka: Kafka{Topic: "tenantry.events.v1", Partitions: 3},
+		Regions:  []RegionAddress{{Name: "eu-west", Listen: "127.0.0.1:0"}, {Name: "us-east", Listen: "127.0.0.1:0"}},
+		Observed: Observed{Logger: slog.New(slog.DiscardHandler)},
 	}
 }
 
@@ -168,7 +168,7 @@ func TestDev_TopicWithAnotherNumberOfPartitions_IsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := config(dir)
-	cfg.Partitions = 5
+	cfg.Kafka.Partitions = 5
 	if _, err := OpenDev(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "--kafka-partitions 3") {
 		t.Errorf("got %v, want an error that names the number to start with", err)
 	}
@@ -264,13 +264,13 @@ func TestOpenDev_WhoseBrokersAreAway_EndsWithItsContext_AndLeavesNothingRunning(
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cfg := config(t.TempDir())
-	cfg.KafkaBrokers = []string{away}
+	cfg.Kafka.Brokers = []string{away}
 	cfg.Logger = slog.New(slog.NewTextHandler(writer(func(line string) {
 		if strings.Contains(line, "level=WARN") { // it has tried, and goes on trying
 			cancel()
 		}
 	}), nil))
-	if _, err := OpenDev(ctx, cfg); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), cfg.KafkaTopic) {
+	if _, err := OpenDev(ctx, cfg); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), cfg.Kafka.Topic) {
 		t.Errorf("got %v, want that it was stopped while it looked for the topic", err)
 	}
 	cfg = config(cfg.DataDir)

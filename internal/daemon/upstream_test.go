@@ -21,7 +21,7 @@ func TestPromise4_StartedWhileKafkaIsAway_TakesCommandsAndServesItsCopy(t *testi
 		t.Fatal(err)
 	}
 	cfg := config(t.TempDir())
-	cfg.KafkaBrokers = []string{b.Addr()}
+	cfg.Kafka.Brokers = []string{b.Addr()}
 	d, err := OpenDev(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,174 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/internal/telemetry"
+)
+
+// Observed says what a process tells about itself.
+type Observed struct {
+	TraceURL string // of an OTLP collector; "": no tracing
+	Version  string
+	Logger   *slog.Logger
+}
+
+// Kafka says which Kafka, and which topic of it.
+type Kafka struct {
+	Brokers []string
+	Topic   string
+	// Partitions is of the topic, which is made where it is not there; never changed afterwards.
+	Partitions int
+	Retention  time.Duration // of the topic when it is made; 0: the cluster's default
+
+	retentionBytes int64
+}
+
+func (k Kafka) topic() kafka.Topic {
+	return kafka.Topic{Name: k.Topic, Partitions: k.Partitions, Retention: k.Retention, RetentionBytes: k.retentionBytes}
+}
+
+const topicTime = 5 * time.Second // for Kafka to answer at the start, before going on without it
+
+// process is what one process runs, of any kind: its parts are closed in the reverse order, and
+// any of them may fail by itself.
+type process struct {
+	telemetry Telemetry
+	brokers   []string
+	catalogue *Catalogue
+	regions   []*Region
+	failed    chan error
+	closers   []func() error
+}
+
+// observe comes first: all other parts report to what it sets up.
+func (p *process) observe(ctx context.Context, cfg Observed) error {
+	p.failed = make(chan error, 1)
+	p.telemetry = Telemetry{Log: cfg.Logger, Registry: telemetry.Registry()}
+	tracer, stopTracing, err := telemetry.Tracing(ctx, cfg.TraceURL, cfg.Version, cfg.Logger)
+	if err != nil {
+		return err
+	}
+	p.telemetry.Tracer = tracer
+	p.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), cutTime)
+		defer cancel()
+		return stopTracing(ctx)
+	})
+	return nil
+}
+
+// listen takes an address, before anything is done that would have been in vain without it.
+func (p *process) listen(ctx context.Context, address, flag string) (net.Listener, error) {
+	ln, err := listen(ctx, address, flag)
+	if err != nil {
+		return nil, err
+	}
+	p.onClose(func() error { return notClosed(ln.Close()) })
+	return ln, nil
+}
+
+// openKafka opens a cluster, and makes the topic where it is not there.
+func (p *process) openKafka(ctx context.Context, cfg Kafka) (*kafka.Cluster, error) {
+	cluster, err := kafka.New(kafka.Config{Brokers: cfg.Brokers, Logger: p.telemetry.Log})
+	if err != nil {
+		return nil, err
+	}
+	p.onClose(cluster.Close)
+	p.brokers = cfg.Brokers
+	return cluster, p.ensureTopic(ctx, cluster, cfg.topic())
+}
+
+// ensureTopic makes the topic where it is not there. Brokers that are away are waited for in the
+// background: commands and look-ups do not depend on them.
+func (p *process) ensureTopic(ctx context.Context, cluster *kafka.Cluster, topic kafka.Topic) error {
+	soon, cancel := context.WithTimeout(ctx, topicTime)
+	err := cluster.EnsureTopic(soon, topic)
+	cancel()
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	p.telemetry.Log.Warn("Kafka does not answer: going on without it until it does", "brokers", p.brokers)
+	p.background(func(ctx context.Context) error { return cluster.EnsureTopic(ctx, topic) })
+	return nil
+}
+
+// openCatalogue starts the write side.
+func (p *process) openCatalogue(cfg CatalogueConfig) error {
+	cfg.Telemetry = p.telemetry
+	c, err := OpenCatalogue(cfg)
+	if err != nil {
+		return err
+	}
+	p.catalogue = c
+	p.onClose(c.Close)
+	return nil
+}
+
+// regionDir is where a region's generations are, below a data directory.
+func regionDir(dataDir, region string) string { return filepath.Join(dataDir, "regions", region) }
+
+// openRegion starts a node.
+func (p *process) openRegion(cfg RegionConfig) {
+	cfg.Telemetry = p.telemetry
+	r := OpenRegion(cfg)
+	p.regions = append(p.regions, r)
+	p.background(func(context.Context) error { return r.Err() }) // ends with the region, so it is closed after it
+	p.onClose(r.Close)
+}
+
+// background runs something until the process is closed. When that fails, so has the process.
+func (p *process) background(task func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := task(ctx); err != nil && ctx.Err() == nil {
+			select {
+			case p.failed <- err:
+			default: // one reason is enough to end
+			}
+		}
+	})
+	p.onClose(func() error {
+		cancel()
+		running.Wait()
+		return nil
+	})
+}
+
+// Failed delivers why a part has stopped by itself; then everything should be closed.
+func (p *process) Failed() <-chan error { return p.failed }
+
+func (p *process) onClose(f func() error) { p.closers = append(p.closers, f) }
+
+// Close stops everything, in the reverse order. It may be called again.
+func (p *process) Close() error {
+	p.drain()
+	var errs []error
+	for len(p.closers) > 0 {
+		last := p.closers[len(p.closers)-1]
+		p.closers = p.closers[:len(p.closers)-1]
+		errs = append(errs, last())
+	}
+	return errors.Join(errs...)
+}
+
+// drain stops all servers at once: one after the other, the time that each leaves to the requests
+// under way would add up to more than a stop may take.
+func (p *process) drain() {
+	var draining sync.WaitGroup
+	for _, r := range p.regions {
+		draining.Go(func() { _ = r.server.close() }) // the region's Close returns the error
+	}
+	if p.catalogue != nil {
+		draining.Go(func() { _ = p.catalogue.server.close() }) // the same
+	}
+	draining.Wait()
+}
