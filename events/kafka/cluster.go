@@ -2,17 +2,14 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/sasl"
 )
 
 // Errors that callers branch on.
@@ -49,8 +46,8 @@ type Config struct {
 	ClientID string   // shown in the brokers' logs and metrics; "tenantry" when empty
 
 	// TLS and SASL are used on every connection when set.
-	TLS  *tls.Config
-	SASL sasl.Mechanism
+	TLS  TLS
+	SASL SASL
 
 	// Dial opens the connections below TLS; net.Dialer when nil.
 	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
@@ -64,6 +61,7 @@ type Cluster struct {
 	config Config
 	addr   net.Addr
 	log    *slog.Logger
+	dial   dialFunc // with TLS, where that is set
 	conns  *connections
 
 	requests sync.WaitGroup
@@ -111,14 +109,40 @@ func New(config Config) (*Cluster, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
+	log := config.Logger.With("component", "kafka")
+	if err := config.SASL.validate(); err != nil {
+		return nil, err
+	}
+	files, err := newTLSFiles(config.TLS, log)
+	if err != nil {
+		return nil, err
+	}
+	if config.SASL.Mechanism == SASLPlain && files == nil {
+		log.Warn("the password for kafka goes over the network as it is: use TLS (--kafka-tls), or SCRAM-SHA-512")
+	}
 	c := &Cluster{
 		config: config,
 		addr:   kafka.TCP(config.Brokers...),
-		log:    config.Logger.With("component", "kafka"),
-		conns:  newConnections(config.Dial),
+		log:    log,
+		dial:   secured(patient(config), files),
 	}
+	c.conns = newConnections(c.dial)
 	c.current = c.newSession()
 	return c, nil
+}
+
+// patient bounds the time for one of several addresses, so that one of which nothing comes back
+// leaves time to try the others: kafka-go's time is for all of them together.
+func patient(config Config) dialFunc {
+	if len(config.Brokers) == 1 {
+		return config.Dial
+	}
+	each := config.DialTimeout / time.Duration(len(config.Brokers))
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, each)
+		defer cancel()
+		return config.Dial(ctx, network, address)
+	}
 }
 
 func (c *Cluster) newSession() *session {
@@ -126,8 +150,7 @@ func (c *Cluster) newSession() *session {
 		Dial:        c.conns.dial,
 		DialTimeout: c.config.DialTimeout,
 		ClientID:    c.config.ClientID,
-		TLS:         c.config.TLS,
-		SASL:        c.config.SASL,
+		SASL:        c.config.SASL.login(),
 		// A new leader is learnt from the error that the old one answers, not by polling.
 		MetadataTTL: time.Minute,
 	}
@@ -228,7 +251,7 @@ func (c *Cluster) Ping(ctx context.Context) error {
 	defer s.release()
 	if _, err := s.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}}); err != nil {
 		c.renew(s)
-		return fmt.Errorf("ask kafka at %s: %w", strings.Join(c.config.Brokers, ","), err)
+		return fmt.Errorf("ask kafka at %s: %w", c.names(), c.explain(err))
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 // kafka-go leaves a cancelled long poll reading until the broker answers it, and a member
 // that joins a group for as long as the other members take.
 type connections struct {
-	open func(ctx context.Context, network, address string) (net.Conn, error)
+	open dialFunc
 
 	ctx    context.Context // ends dials under way
 	cancel context.CancelFunc
@@ -19,7 +19,7 @@ type connections struct {
 	live map[*connection]struct{} // nil once closed
 }
 
-func newConnections(open func(ctx context.Context, network, address string) (net.Conn, error)) *connections {
+func newConnections(open dialFunc) *connections {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &connections{open: open, ctx: ctx, cancel: cancel, live: make(map[*connection]struct{})}
 }

@@ -29,14 +29,14 @@ func (s *subscription) runGroup(ctx context.Context) error {
 	config := s.cluster.config
 	// The group's own connections: closing them ends what kafka-go would wait for, such as a
 	// join that takes as long as the slowest member.
-	conns := newConnections(config.Dial)
+	conns := newConnections(s.cluster.dial)
 	members, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID:      s.config.ConsumerGroup,
 		Brokers: config.Brokers,
 		Topics:  []string{s.topic},
 		Dialer: &kafka.Dialer{
 			ClientID: config.ClientID, Timeout: config.DialTimeout, DialFunc: conns.dial,
-			TLS: config.TLS, SASLMechanism: config.SASL,
+			SASLMechanism: config.SASL.login(),
 		},
 		HeartbeatInterval: heartbeat,
 		SessionTimeout:    sessionTimeout,
@@ -70,7 +70,7 @@ func (s *subscription) runGroup(ctx context.Context) error {
 		case errors.Is(err, kafka.ErrGroupClosed):
 			return err
 		case !errors.Is(err, kafka.RebalanceInProgress) && s.cluster.mayWarn():
-			s.log.Warn("cannot join the consumer group, trying again", "group", s.config.ConsumerGroup, "topic", s.topic, "err", err)
+			s.log.Warn("cannot join the consumer group, trying again", "group", s.config.ConsumerGroup, "topic", s.topic, "err", s.cluster.explain(err))
 		}
 	}
 }

@@ -54,8 +54,15 @@ func (c *Cluster) try(ctx context.Context, try func(context.Context, *kafka.Clie
 		return err
 	}
 	defer s.release()
-	err = try(ctx, s.client)
-	if err == nil || !transient(err) {
+	err = c.explain(try(ctx, s.client))
+	if err == nil {
+		return nil
+	}
+	if !transient(err) {
+		if errors.Is(err, ErrLogin) || errors.Is(err, ErrTLS) {
+			// It stands in the transport's picture of the cluster, for other requests to find.
+			c.renew(s)
+		}
 		return err
 	}
 	// When no broker can be reached kafka-go has an empty picture of the cluster, and says
@@ -117,7 +124,8 @@ func (c *Cluster) answered(what string, pause time.Duration) {
 // transient tells an error that may be gone at the next try, with fresh metadata. What is
 // not an answer of the broker (connection refused, reset, timed out) always is one.
 func transient(err error) bool {
-	if errors.Is(err, ErrClosed) || errors.Is(err, ErrUnknownTopic) || errors.Is(err, ErrOffsetOutOfRange) {
+	if errors.Is(err, ErrClosed) || errors.Is(err, ErrUnknownTopic) || errors.Is(err, ErrOffsetOutOfRange) ||
+		errors.Is(err, ErrLogin) || errors.Is(err, ErrTLS) {
 		return false
 	}
 	var answer kafka.Error
