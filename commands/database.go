@@ -16,6 +16,8 @@ type RegisterDatabase struct {
 	Region   string // where it is; need not be a home region
 	Endpoint events.Endpoint
 	Capacity int // the most tenants it takes; 0: no limit
+	// Status is active or draining; "" is active, and not compared with what is there.
+	Status events.DatabaseStatus
 }
 
 // ChangeEndpoint moves a database: nil leaves a field as it is. It is PATCH /v1/databases/{id}.
@@ -59,6 +61,11 @@ func (c RegisterDatabase) check(f *faults) {
 	if c.Capacity < 0 {
 		f.add("/capacity", "a capacity of %d is less than none: give 0 for no limit, or more", c.Capacity)
 	}
+	switch c.Status {
+	case "", events.DatabaseActive, events.DatabaseIsDraining:
+	default:
+		f.add("/status", "%s is no status to begin with: give active or draining", quote(string(c.Status)))
+	}
 }
 
 func (c ChangeEndpoint) check(f *faults) {
@@ -81,7 +88,11 @@ func (c RegisterDatabase) decide(events.Database) ([]events.Payload, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []events.Payload{events.DatabaseRegistered{Engine: c.Engine, Region: c.Region, Endpoint: endpoint, Capacity: c.Capacity}}, nil
+	out := []events.Payload{events.DatabaseRegistered{Engine: c.Engine, Region: c.Region, Endpoint: endpoint, Capacity: c.Capacity}}
+	if c.Status == events.DatabaseIsDraining {
+		out = append(out, events.DatabaseDraining{})
+	}
+	return out, nil
 }
 
 func (c RegisterDatabase) differs(s state) string {
@@ -99,6 +110,8 @@ func (c RegisterDatabase) differs(s state) string {
 		return fmt.Sprintf("%s is there with the endpoint %s:%d and secret_ref %s: %s", d.ID, d.Endpoint.Host, d.Endpoint.Port, d.Endpoint.SecretRef, change)
 	case c.Capacity != 0 && c.Capacity != d.Capacity:
 		return fmt.Sprintf("%s is there with the capacity %d, not %d: choose another ID, or change the line", d.ID, d.Capacity, c.Capacity)
+	case c.Status != "" && c.Status != d.Status:
+		return fmt.Sprintf("%s is there and %s, not %s: %s", d.ID, d.Status, c.Status, change)
 	}
 	return ""
 }

@@ -27,6 +27,14 @@ func TestRegisterDatabase(t *testing.T) {
 			then: given(events.DatabaseRegistered{Engine: "postgres", Region: "eu-west-1", Endpoint: events.Endpoint{Host: "pg.example", Port: 1, SecretRef: "env://PG"}}),
 		},
 		{
+			name: "one that is draining from its beginning", when: RegisterDatabase{ID: db("one"), Engine: "postgres", Region: "eu-west-1", Endpoint: endpoint, Status: events.DatabaseIsDraining},
+			then: given(pg, events.DatabaseDraining{}),
+		},
+		{
+			name: "one cannot begin retired", when: RegisterDatabase{ID: db("one"), Engine: "postgres", Region: "eu-west-1", Endpoint: endpoint, Status: events.DatabaseIsRetired},
+			refused: Invalid, at: "/status", says: "active or draining",
+		},
+		{
 			name: "one that is there is refused", given: given(pg), when: plain, refused: Exists, says: "db_one exists already",
 		},
 		{name: "one that was retired never comes back", given: given(pg, events.DatabaseRetired{}), when: plain, refused: Exists, says: "never used again"},
@@ -156,6 +164,9 @@ func TestDatabaseAndGroupLines_ComparedWithWhatExists_FindTheFirstDifference(t *
 		{"another engine", with(func(c *RegisterDatabase) { c.Engine = "mysql" }), database(pg), "engine postgres, not mysql"},
 		{"another region", with(func(c *RegisterDatabase) { c.Region = "x" }), database(pg), "region eu-west-1, not x"},
 		{"another port", with(func(c *RegisterDatabase) { c.Endpoint.Port = 1 }), database(pg), "endpoint pg-1.internal.example:5432"},
+		{"draining as it is", with(func(c *RegisterDatabase) { c.Status = events.DatabaseIsDraining }), database(pg, events.DatabaseDraining{}), ""},
+		{"draining where it is not", with(func(c *RegisterDatabase) { c.Status = events.DatabaseIsDraining }), database(pg), "active, not draining"},
+		{"active where it is not", with(func(c *RegisterDatabase) { c.Status = events.DatabaseActive }), database(pg, events.DatabaseDraining{}), "draining, not active"},
 		{"another capacity", with(func(c *RegisterDatabase) { c.Capacity = 6 }), database(limited), "capacity 5, not 6"},
 
 		{"the same group", CreateGroup{ID: grp("early"), Name: "Early birds", Ring: new(1)}, group(early), ""},

@@ -22,9 +22,12 @@ type RegisterTenant struct {
 	Database   events.DatabaseID // zero: none yet
 	// DatabaseName is that of the database or schema on the server; "": the ID's suffix.
 	DatabaseName string
-	Products     map[string]events.Product // nil: not given
-	Config       map[string]jsontext.Value // nil: not given
-	Status       events.Status             // "": registered; never purged
+	// OnDraining lets the tenant be on a database that is draining: it was there before. An import
+	// that has the database so, and with it those that are on it, sets this.
+	OnDraining bool
+	Products   map[string]events.Product // nil: not given
+	Config     map[string]jsontext.Value // nil: not given
+	Status     events.Status             // "": registered; never purged
 }
 
 // Target is the tenant.
@@ -147,7 +150,8 @@ func (c RegisterTenant) decide(_ events.Tenant, f facts) ([]events.Payload, erro
 		out = append(out, events.ProductActivated{Name: name, Product: plainProduct(c.Products[name])})
 	}
 	if !c.Database.IsZero() {
-		if err := f.joinDatabase("/database", c.Database); err != nil {
+		draining := f.database(c.Database).Status == events.DatabaseIsDraining
+		if err := f.joinDatabase("/database", c.Database); err != nil && !(draining && c.OnDraining) {
 			return nil, err
 		}
 		out = append(out, events.DatabaseAssigned{Database: c.Database, Name: databaseName(c.ID, c.DatabaseName)})

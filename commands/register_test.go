@@ -106,6 +106,17 @@ func TestRegisterTenant(t *testing.T) {
 			when:  with(func(c *RegisterTenant) { c.Database = db("one") }), refused: UnavailableDatabase, at: "/database", says: "draining",
 		},
 		{
+			name:  "a draining database takes a tenant that was on it before",
+			other: only(db("one").Stream(), pg, events.DatabaseDraining{}),
+			when:  with(func(c *RegisterTenant) { c.Database, c.OnDraining = db("one"), true }),
+			then:  given(registered, events.DatabaseAssigned{Database: db("one"), Name: "acme"}),
+		},
+		{
+			name:  "a retired database takes no tenant that was on it before",
+			other: only(db("one").Stream(), pg, events.DatabaseRetired{}),
+			when:  with(func(c *RegisterTenant) { c.Database, c.OnDraining = db("one"), true }), refused: UnavailableDatabase, at: "/database", says: "retired",
+		},
+		{
 			name:  "a retired database takes no new tenant",
 			other: only(db("one").Stream(), pg, events.DatabaseRetired{}),
 			when:  with(func(c *RegisterTenant) { c.Database = db("one") }), refused: UnavailableDatabase, at: "/database", says: "retired",

@@ -128,7 +128,7 @@ func tenantLine(stream []events.Event) (any, bool, error) {
 	return line, t.Status != events.StatusPurged, err
 }
 
-// databaseLine is a database as POST /v1/databases takes it. That one is draining is no part of it.
+// databaseLine is a database as POST /v1/databases takes it. What an import would assume is left out.
 func databaseLine(stream []events.Event) (any, bool, error) {
 	d, err := events.FoldDatabase(events.Database{}, stream)
 	line := struct {
@@ -136,8 +136,12 @@ func databaseLine(stream []events.Event) (any, bool, error) {
 		Engine          string            `json:"engine"`
 		Region          string            `json:"region"`
 		events.Endpoint `json:",inline"`
-		Capacity        int `json:"capacity,omitzero"`
+		Capacity        int                   `json:"capacity,omitzero"`
+		Status          events.DatabaseStatus `json:"status,omitzero"`
 	}{ID: d.ID, Engine: d.Engine, Region: d.Region, Endpoint: d.Endpoint, Capacity: d.Capacity}
+	if d.Status != events.DatabaseActive {
+		line.Status = d.Status
+	}
 	return line, d.Status != events.DatabaseIsRetired, err
 }
 

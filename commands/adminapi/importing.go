@@ -93,6 +93,7 @@ func readLines(body io.Reader, queue *lineQueue) (err error) {
 		}
 	}()
 	lines := lineReader{r: bufio.NewReaderSize(body, 64<<10)}
+	drained := make(drainedDatabases)
 	for {
 		text, tooLong, err := lines.next()
 		switch {
@@ -106,11 +107,28 @@ func readLines(body io.Reader, queue *lineQueue) (err error) {
 			line.err = kindTooLarge.problem("the line has more than %d octets: make it shorter", maxBody)
 		} else {
 			line.id, line.command, line.err = parseLine(text)
+			line.command = drained.seen(line.command)
 		}
 		if !queue.put(line) {
 			return errStopped
 		}
 	}
+}
+
+// drainedDatabases are those that lines of an import had as draining. Such a database takes no new
+// tenant, but who moves a catalogue has to bring those that are on it already.
+type drainedDatabases map[events.DatabaseID]bool
+
+// seen is the command of a line that comes behind those seen before.
+func (d drainedDatabases) seen(c commands.Command) commands.Command {
+	switch c := c.(type) {
+	case commands.RegisterDatabase:
+		d[c.ID] = c.Status == events.DatabaseIsDraining
+	case commands.RegisterTenant:
+		c.OnDraining = d[c.Database]
+		return c
+	}
+	return c
 }
 
 // parseLine reads a line by what its ID begins with: a database, a group, or else a tenant.

@@ -167,6 +167,7 @@ func TestExport_ImportedElsewhere_IsTheSame(t *testing.T) {
 	s.must("POST", "/v1/databases", databaseBody)
 	s.must("POST", "/v1/databases", `{"id":"db_bare","engine":"mysql","region":"us","host":"10.0.0.7","port":3306,"secret_ref":"env://DB"}`)
 	s.must("POST", "/v1/databases", strings.Replace(databaseBody, "db_eu-1", "db_gone", 1))
+	s.must("POST", "/v1/databases", `{"id":"db_full","engine":"mysql","region":"us","host":"10.0.0.8","port":3306,"secret_ref":"env://DB","capacity":2}`)
 	s.must("POST", "/v1/databases/db_gone/retire", "")
 	s.must("POST", "/v1/groups", groupBody)
 	s.must("POST", "/v1/groups", `{"id":"grp_plain","name":"Plain"}`)
@@ -178,11 +179,15 @@ func TestExport_ImportedElsewhere_IsTheSame(t *testing.T) {
 	s.must("POST", "/v1/tenants", `{"id":"ten_default","name":"Default","hostnames":["d.example"],"home_region":"us-east","database":{"id":"db_bare","name":"default"},"status":"deactivated"}`)
 	s.must("POST", "/v1/tenants", `{"id":"ten_gone","name":"Gone","hostnames":["gone.example"],"home_region":"us-east","status":"deactivated"}`)
 	s.must("DELETE", "/v1/tenants/ten_gone", "")
+	s.must("POST", "/v1/tenants", `{"id":"ten_full-1","name":"1","hostnames":[],"home_region":"us-east","database":"db_full","status":"active"}`)
+	s.must("POST", "/v1/tenants", `{"id":"ten_full-2","name":"2","hostnames":[],"home_region":"us-east","database":"db_full"}`)
+	s.must("POST", "/v1/databases/db_full/drain", "")
 
 	export := s.get("/v1/export").want(200)
 	want := []string{
 		`{"id":"db_bare","engine":"mysql","region":"us","host":"10.0.0.7","port":3306,"secret_ref":"env://DB"}`,
 		databaseBody,
+		`{"id":"db_full","engine":"mysql","region":"us","host":"10.0.0.8","port":3306,"secret_ref":"env://DB","capacity":2,"status":"draining"}`,
 		groupBody,
 		`{"id":"grp_plain","name":"Plain"}`,
 		`{"id":"ten_acme","name":"Acme","hostnames":["acme.example","www.acme.example"],"primary_hostname":"www.acme.example","home_region":"eu-west",
@@ -190,6 +195,8 @@ func TestExport_ImportedElsewhere_IsTheSame(t *testing.T) {
 			"products":{"jira":{"plan":"free","seats":0,"features":["a","b"],"trial_until":"2027-01-01T00:00:00Z"}},"config":{"a":null,"b":{"c":1e400}}}`,
 		`{"id":"ten_bare","name":"株式会社","hostnames":[],"home_region":"us-east"}`,
 		`{"id":"ten_default","name":"Default","hostnames":["d.example"],"home_region":"us-east","database":"db_bare","status":"deactivated"}`,
+		`{"id":"ten_full-1","name":"1","hostnames":[],"home_region":"us-east","database":"db_full","status":"active"}`,
+		`{"id":"ten_full-2","name":"2","hostnames":[],"home_region":"us-east","database":"db_full"}`,
 	}
 	lines := export.lines()
 	if len(lines) != len(want) {
@@ -219,6 +226,11 @@ func TestExport_ImportedElsewhere_IsTheSame(t *testing.T) {
 			t.Errorf("the copy exports\n%swant\n%s", got, export.body)
 		}
 	}
+	for _, path := range []string{"/v1/databases", "/v1/groups", "/v1/tenants"} {
+		if got, want := states(twin, path), states(s, path); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
 	for _, id := range []string{"ten_acme", "ten_bare", "ten_default"} {
 		var here, there struct {
 			Name, Status, Group string
@@ -231,6 +243,51 @@ func TestExport_ImportedElsewhere_IsTheSame(t *testing.T) {
 			t.Errorf("got %v, want %v", there, here)
 		}
 	}
+}
+
+// states are all of a list that did not end, each with its status and how many tenants it has.
+func states(s *server, path string) string {
+	s.t.Helper()
+	var page struct {
+		Items []struct {
+			ID, Status string
+			Tenants    int
+		}
+	}
+	s.get(path + "?page_size=1000").want(200).as(&page)
+	var out strings.Builder
+	for _, item := range page.Items {
+		if item.Status != "retired" {
+			fmt.Fprintln(&out, item.ID, item.Status, item.Tenants)
+		}
+	}
+	return out.String()
+}
+
+func TestImport_ADrainingDatabase_TakesOnlyTenantsOfAnImportThatHasItSo(t *testing.T) {
+	s := newServer(t)
+	const (
+		line   = `{"id":"db_old","engine":"mysql","region":"us","host":"10.0.0.8","port":3306,"secret_ref":"env://DB"%s}` + "\n"
+		tenant = `{"id":"ten_%d","name":"T","hostnames":[],"home_region":"us-east","database":"db_old"}` + "\n"
+	)
+	draining := fmt.Sprintf(line, `,"status":"draining"`)
+	for i, row := range []struct{ before, first, tenant string }{
+		{draining, "created", "created"},
+		{draining, "unchanged", "created"}, // an import that broke off, again
+		{fmt.Sprintf(line, ""), "unchanged", "invalid"},
+		{fmt.Sprintf(line, `,"status":"active"`), "conflict", "invalid"},
+		{groupBody + "\n", "created", "invalid"},
+	} {
+		answers := s.importing(row.before + fmt.Sprintf(tenant, i))
+		if answers[0].Status != row.first || answers[1].Status != row.tenant {
+			t.Errorf("%s: got %+v", row.before, answers)
+		}
+		if a := answers[1]; row.tenant == "invalid" && (!strings.HasSuffix(a.Error.Type, "/unavailable-database") || a.Error.pointers() != "/database") {
+			t.Errorf("%s: got %+v", row.before, a.Error)
+		}
+	}
+	s.send("POST", "/v1/tenants", fmt.Sprintf(tenant, 9)).refused(422, "unavailable-database")
+	s.send("POST", "/v1/databases", fmt.Sprintf(line, `,"status":"retired"`)).refused(422, "invalid")
 }
 
 func TestExport_IsOfOnePosition(t *testing.T) {

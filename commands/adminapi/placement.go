@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/tenantry/tenantry/commands"
@@ -37,7 +38,17 @@ func databaseFrom(o *strictjson.Object) (commands.Command, error) {
 	d.Endpoint.Port, _ = port(o)("port")
 	d.Endpoint.SecretRef, _ = o.String("secret_ref")
 	d.Capacity, _ = integer(o, 0, math.MaxInt)("capacity")
+	d.Status, _ = strictjson.Text(o, "status", parseDatabaseStatus)
 	return d, o.Err()
+}
+
+// parseDatabaseStatus is a status that a database can be registered in.
+func parseDatabaseStatus(s string) (events.DatabaseStatus, error) {
+	switch status := events.DatabaseStatus(s); status {
+	case events.DatabaseActive, events.DatabaseIsDraining:
+		return status, nil
+	}
+	return "", fmt.Errorf("a database cannot begin as %.40q: give active or draining", s)
 }
 
 // integer reads a member as an int in these bounds.
