@@ -254,16 +254,16 @@ func TestEnsureTopic_MakesItOnceWithItsSettings(t *testing.T) {
 		"cleanup.policy": "delete", "retention.ms": "3600000", "retention.bytes": "1048576",
 		"segment.bytes": "1048576", "min.insync.replicas": "1", "max.message.bytes": "4194304",
 	} {
-		if got, err := c.topicSetting(testContext(t), topic.Name, name); err != nil || got != want {
-			t.Errorf("setting %s is %q, %v, want %q", name, got, err, want)
+		if got, err := c.topicSettings(testContext(t), topic.Name, name); err != nil || got[name] != want {
+			t.Errorf("setting %s is %q, %v, want %q", name, got[name], err, want)
 		}
 	}
 	kept := named(t, "kept")
 	if err := c.EnsureTopic(testContext(t), Topic{Name: kept, Partitions: 1, Retention: -1, RetentionBytes: -1}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.topicSetting(testContext(t), kept, "retention.ms"); err != nil || got != "-1" {
-		t.Errorf("for ever is retention.ms %q, %v, want -1", got, err)
+	if got, err := c.topicSettings(testContext(t), kept, retentionTime); err != nil || got[retentionTime] != "-1" {
+		t.Errorf("for ever is %v, %v, want -1", got, err)
 	}
 }
 

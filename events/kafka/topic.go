@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -15,6 +14,18 @@ import (
 // defaultMaxMessageBytes lets the largest event that the admin API takes (a body of 1 MiB)
 // and its headers through; Kafka's own default is just under 1 MiB.
 const defaultMaxMessageBytes = 4 << 20
+
+// Kafka's names of a topic's settings, and its word for no limit.
+const (
+	cleanupPolicy   = "cleanup.policy"
+	retentionTime   = "retention.ms"
+	retentionBytes  = "retention.bytes"
+	minInSync       = "min.insync.replicas"
+	maxMessage      = "max.message.bytes"
+	uncleanElection = "unclean.leader.election.enable"
+
+	none = -1
+)
 
 // Topic is what EnsureTopic makes. Zero means the cluster's default, except where noted.
 type Topic struct {
@@ -29,31 +40,39 @@ type Topic struct {
 }
 
 func (t Topic) entries() []kafka.ConfigEntry {
-	entries := []kafka.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "delete"}}
+	entries := []kafka.ConfigEntry{
+		{ConfigName: cleanupPolicy, ConfigValue: "delete"},
+		// A copy that lags behind never leads: acknowledged records would be gone.
+		{ConfigName: uncleanElection, ConfigValue: "false"},
+	}
 	add := func(name string, value int64) {
 		if value != 0 {
 			entries = append(entries, kafka.ConfigEntry{ConfigName: name, ConfigValue: strconv.FormatInt(value, 10)})
 		}
 	}
-	const none = -1 // Kafka's word for no limit
 	if t.Retention < 0 {
-		add("retention.ms", none)
+		add(retentionTime, none)
 	} else {
-		add("retention.ms", t.Retention.Milliseconds())
+		add(retentionTime, t.Retention.Milliseconds())
 	}
-	add("retention.bytes", max(t.RetentionBytes, none))
-	add("min.insync.replicas", int64(t.MinInSync))
+	add(retentionBytes, max(t.RetentionBytes, none))
+	add(minInSync, int64(t.MinInSync))
 	add("segment.bytes", int64(t.SegmentBytes))
-	add("max.message.bytes", int64(cmp.Or(t.MaxMessageBytes, defaultMaxMessageBytes)))
+	add(maxMessage, int64(cmp.Or(t.MaxMessageBytes, defaultMaxMessageBytes)))
 	return entries
 }
 
 // EnsureTopic makes the topic when the cluster does not have it. One that is there keeps its
-// settings, but it has to have the same number of partitions and must not be compacted: the
-// error says what to do.
+// settings. It is refused, with what to do, where it would lose events or keep their order no
+// more: another number of partitions, compaction, more copies demanded than there are. What is
+// merely weaker than asked for is warned of in the log.
 func (c *Cluster) EnsureTopic(ctx context.Context, topic Topic) error {
 	if topic.Name == "" || topic.Partitions < 1 {
 		return fmt.Errorf("topic %q with %d partitions: a topic needs a name and at least one partition", topic.Name, topic.Partitions)
+	}
+	if topic.Replication > 0 && topic.MinInSync > topic.Replication {
+		return fmt.Errorf("topic %s with %d copies, of which %d have to be in sync, could never be written to: set --kafka-min-insync-replicas to %d or less",
+			topic.Name, topic.Replication, topic.MinInSync, topic.Replication)
 	}
 	found, err := c.Partitions(ctx, topic.Name)
 	if errors.Is(err, ErrUnknownTopic) {
@@ -71,16 +90,7 @@ func (c *Cluster) EnsureTopic(ctx context.Context, topic Topic) error {
 			" (the number cannot change: it decides which partition a tenant's events are in)",
 			topic.Name, found, topic.Partitions, found)
 	}
-	policy, err := c.topicSetting(ctx, topic.Name, "cleanup.policy")
-	if err != nil {
-		return err
-	}
-	if strings.Contains(policy, "compact") {
-		return fmt.Errorf("topic %s is compacted (cleanup.policy=%s), which would remove events: set cleanup.policy=delete"+
-			" (kafka-configs.sh --alter --topic %s --add-config cleanup.policy=delete), or use another --kafka-topic",
-			topic.Name, policy, topic.Name)
-	}
-	return nil
+	return c.checkTopic(ctx, topic)
 }
 
 func (c *Cluster) createTopic(ctx context.Context, topic Topic) error {
@@ -98,10 +108,14 @@ func (c *Cluster) createTopic(ctx context.Context, topic Topic) error {
 		if err != nil {
 			return err
 		}
-		if err := answer.Errors[topic.Name]; err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
-			return err
+		err = answer.Errors[topic.Name]
+		switch {
+		case errors.Is(err, kafka.TopicAlreadyExists):
+			return nil
+		case errors.Is(err, kafka.InvalidReplicationFactor):
+			return fmt.Errorf("%d copies of each partition (--kafka-replication) take as many brokers: %w", topic.Replication, err)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -146,30 +160,4 @@ func (c *Cluster) partitions(ctx context.Context, topic string, missing func() e
 		return err
 	})
 	return n, err
-}
-
-func (c *Cluster) topicSetting(ctx context.Context, topic, name string) (string, error) {
-	value := ""
-	err := c.retry(ctx, "read the settings of topic "+topic, func(ctx context.Context, client *kafka.Client) error {
-		answer, err := client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
-			Resources: []kafka.DescribeConfigRequestResource{{
-				ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{name},
-			}},
-		})
-		if err != nil {
-			return err
-		}
-		for _, r := range answer.Resources {
-			if r.Error != nil {
-				return r.Error
-			}
-			for _, e := range r.ConfigEntries {
-				if e.ConfigName == name {
-					value = e.ConfigValue
-				}
-			}
-		}
-		return nil
-	})
-	return value, err
 }
