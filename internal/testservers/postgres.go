@@ -27,15 +27,12 @@ const PostgresEnv = "TENANTRY_TEST_POSTGRES"
 // patience is how long a server may take to start or to stop.
 const patience = time.Minute
 
-var sharedPostgres = sync.OnceValues(func() (string, error) {
+// sharedPostgres keeps the server: a pipe that nobody has any more is closed, and the server ends.
+var sharedPostgres = sync.OnceValues(func() (*PostgresServer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), installTime)
 	defer cancel()
 	// It is never stopped by us: its guardian does that when this process ends.
-	s, err := StartPostgres(ctx, PostgresConfig{})
-	if err != nil {
-		return "", err
-	}
-	return s.URL(), nil
+	return StartPostgres(ctx, PostgresConfig{})
 })
 
 // Postgres is the URL of a server on which the caller may create databases and roles: the one
@@ -46,9 +43,9 @@ func Postgres(tb testing.TB) string {
 	if url := os.Getenv(PostgresEnv); url != "" {
 		return url
 	}
-	url, err := sharedPostgres()
+	s, err := sharedPostgres()
 	if err == nil {
-		return url
+		return s.URL()
 	}
 	missing(tb, "PostgreSQL", err)
 	return ""
