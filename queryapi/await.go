@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tenantry/tenantry/events"
@@ -28,26 +31,44 @@ type wanted struct {
 
 func (w wanted) nothing() bool { return w.token == nil && w.position == 0 && w.version == 0 }
 
-// parseWanted reads the parameters that the API knows, each of which may be given once.
+// The parameters of a look-up.
+var lookupParameters = []string{"at_least", "min_position", "min_version", "wait"}
+
+// parseWanted reads the parameters of a look-up.
 func parseWanted(rawQuery string) (wanted, error) {
 	w := wanted{wait: defaultWait}
-	query, err := url.ParseQuery(rawQuery)
+	query, err := parseQuery(rawQuery, lookupParameters...)
 	if err != nil {
-		return w, kindBadRequest.problem("the query string cannot be read: escape its parameters")
+		return w, err
 	}
-	for _, name := range []string{"at_least", "min_position", "min_version", "wait"} {
-		values := query[name]
-		if len(values) == 0 {
-			continue
-		}
-		if len(values) > 1 {
-			return w, kindBadRequest.problem("the parameter %s is given %d times: give it once", name, len(values))
-		}
-		if err := w.set(name, values[0]); err != nil {
-			return w, err
+	for _, name := range lookupParameters { // in this order, so that the same request gets the same answer
+		if values := query[name]; len(values) > 0 {
+			if err := w.set(name, values[0]); err != nil {
+				return w, err
+			}
 		}
 	}
 	return w, nil
+}
+
+// parseQuery reads parameters, each of which may be given once. One that is not known is refused:
+// whoever misspells at_least would be answered, and not see what they wrote.
+func parseQuery(rawQuery string, known ...string) (url.Values, error) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, kindBadRequest.problem("the query string cannot be read: escape its parameters")
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		switch given := len(query[name]); {
+		case len(known) == 0:
+			return nil, kindBadRequest.problem("there is no parameter %.40q here, nor any other: leave it out", name)
+		case !slices.Contains(known, name):
+			return nil, kindBadRequest.problem("there is no parameter %.40q here, only %s: correct its name or leave it out", name, strings.Join(known, ", "))
+		case given > 1:
+			return nil, kindBadRequest.problem("the parameter %s is given %d times: give it once", name, given)
+		}
+	}
+	return query, nil
 }
 
 func (w *wanted) set(name, value string) (err error) {

@@ -154,7 +154,21 @@ func TestAwait_OfAParameterThatMakesNoSense_IsRefused(t *testing.T) {
 	} {
 		n.get("/v1/lookup/acme.example?"+query).isProblem(t, http.StatusBadRequest, "bad-request", "-")
 	}
-	for _, query := range []string{"wait=0", "wait=0s", "wait=30s", "wait=1500ms", "min_version=1", "min_version=0", "min_position=1", "at_least=" + good, "other=1&other=2"} {
+	// A misspelled one must not pass for one that was not given.
+	for _, query := range []string{"at_lesat=" + good, "At_least=" + good, "other", "other=1&min_version=1", "=1"} {
+		for _, path := range []string{"/v1/lookup/acme.example?", "/v1/tenants/ten_acme?"} {
+			a := n.get(path + query)
+			a.isProblem(t, http.StatusBadRequest, "bad-request", "-")
+			name, _, _ := strings.Cut(query, "=")
+			if !strings.Contains(a.body, `\"`+name+`\"`) || !strings.Contains(a.body, "at_least, min_position, min_version, wait") {
+				t.Errorf("%s does not name the parameter and those that there are: %s", query, a.body)
+			}
+		}
+		n.post("/v1/lookup?"+query, hostnames("acme.example")).isProblem(t, http.StatusBadRequest, "bad-request", "-")
+		n.get("/v1/status?"+query).isProblem(t, http.StatusBadRequest, "bad-request", "-")
+		n.get("/readyz?"+query).is(t, http.StatusOK) // a probe may add what it likes
+	}
+	for _, query := range []string{"wait=0", "wait=0s", "wait=30s", "wait=1500ms", "min_version=1", "min_version=0", "min_position=1", "at_least=" + good} {
 		n.get("/v1/lookup/acme.example?"+query).is(t, http.StatusOK)
 	}
 }

@@ -23,6 +23,10 @@
 // 503 not-ready. Which hostname or tenant is asked for is never a reason for 5xx, save for a
 // damaged record.
 //
+// A query parameter that a route under /v1 does not have is refused by 400 bad-request, so that a
+// misspelled at_least cannot pass for one. X-Request-Id is echoed; a problem gets one made up where
+// the request has none, by which it is found in the log.
+//
 // # Cost
 //
 // A look-up is one read of a cache and formats nothing. [API.Front] answers the plainest ones,
@@ -31,5 +35,4 @@
 // # Not guaranteed
 //
 // Two answers of one node may be of two generations, the later one being at least as far.
-// Query parameters that the API does not know are ignored.
 package queryapi

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -128,9 +129,16 @@ func answers(t testing.TB, stream []byte) []string {
 			}
 			res.Header.Set("Date", "some time")
 		}
+		if id := res.Header.Get("X-Request-Id"); madeUp.MatchString(id) {
+			res.Header.Set("X-Request-Id", "made up")
+			body = bytes.ReplaceAll(body, []byte(id), []byte("made up"))
+		}
 		out = append(out, fmt.Sprintf("%s %s %v close=%v %s", res.Proto, res.Status, res.Header, res.Close, body))
 	}
 }
+
+// madeUp is the ID of a request that had none.
+var madeUp = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // requests are what the front has to answer as net/http does, or to leave to it.
 var requests = []string{

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/internal/problem"
@@ -151,7 +152,10 @@ func (a *API) answerError(err error, c echo.Context) {
 		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()
-	p.RequestID = h.Get(headerRequestID)
+	if len(h[headerRequestID]) == 0 {
+		h[headerRequestID] = []string{uuid.NewString()}
+	}
+	p.RequestID = h[headerRequestID][0]
 	if p.Status == http.StatusInternalServerError {
 		a.log.ErrorContext(r.Context(), "request failed", "route", c.Path(), "path", r.URL.Path, "request_id", p.RequestID, "err", err)
 	}

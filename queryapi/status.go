@@ -35,6 +35,9 @@ type partition struct {
 }
 
 func (a *API) status(c echo.Context) error {
+	if _, err := parseQuery(c.Request().URL.RawQuery); err != nil {
+		return err
+	}
 	now := a.clock()
 	p := a.reader.Progress()
 	s := status{

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tenantry/tenantry/internal/problem"
 )
 
 const (
@@ -58,7 +60,7 @@ func serve(ln net.Listener, handler http.Handler, log *slog.Logger) *server {
 	}
 	go func() {
 		defer close(s.ended)
-		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(problem.Listener(ln)); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("HTTP server ended", "url", s.url, "err", err)
 		}
 	}()
