@@ -102,8 +102,15 @@ func runDev(cmd *cobra.Command, cfg daemon.DevConfig, importFile string) (err er
 		if err := printf(cmd, "imported %s: %s\n", importFile, summary); err != nil {
 			return err
 		}
-		if summary.refused() > 0 {
-			if err := printf(cmd, "what is refused has changed nothing; 'tenantry import %s' says which lines, and why\n", importFile); err != nil {
+		note := ""
+		switch {
+		case summary.refused() > summary.conflict:
+			note = "what is refused has changed nothing; 'tenantry import %s' says which lines, and why\n"
+		case summary.conflict > 0:
+			note = "a conflict is what was changed here since, and stays as it is; 'tenantry import %s' says what differs\n"
+		}
+		if note != "" {
+			if err := printf(cmd, note, importFile); err != nil {
 				return err
 			}
 		}
