@@ -190,6 +190,27 @@ func TestSecrets_InAConfigurationValue_AreRefusedWhereTheyStand(t *testing.T) {
 	}
 }
 
+func TestSecrets_InAValue_AreRefusedByTheNameOfTheirKey(t *testing.T) {
+	for _, tt := range []struct{ key, value, at, says string }{
+		{"api_key", `"x1"`, "", `"api_key" is called like a secret`},
+		{"password", `["x1"]`, "/0", `"password" is called like a secret`},
+		{"db", `{"password":"x1"}`, "/password", `"password" in "db" is called like a secret`},
+		{"db", `{"hosts":[{"token":["x1"]}]}`, "/hosts/0/token/0", `"token" in "db" is called like a secret`},
+		{"dsn", `"postgres://u:p@h/d"`, "", `the value of "dsn" looks like a URL with a password`},
+		{"db", `[{"dsn":"postgres://u:p@h/d"}]`, "/0/dsn", `the value of "dsn" in "db" looks like a URL with a password`},
+	} {
+		for body, c := range map[string]Command{
+			"/value":            SetConfig{acme, tt.key, raw(tt.value)},
+			"/config/" + tt.key: RegisterTenant{ID: acme, Name: "Acme", HomeRegion: "eu-west", Config: map[string]jsontext.Value{tt.key: raw(tt.value)}},
+		} {
+			r, ok := errors.AsType[*Refusal](Check(c))
+			if !ok || len(r.Fields) != 1 || r.Fields[0].Pointer != body+tt.at || !strings.HasPrefix(r.Fields[0].Detail, tt.says) {
+				t.Errorf("%s = %s: got %v, want %s: %s", tt.key, tt.value, r, body+tt.at, tt.says)
+			}
+		}
+	}
+}
+
 func TestSecrets_InEveryFieldThatIsText_AreRefused(t *testing.T) {
 	const dsn = "postgres://u:p@h/d"
 	token := "gh" + "p_" + mixed[:36]

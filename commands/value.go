@@ -15,15 +15,15 @@ import (
 func (f *faults) value(pointer jsontext.Pointer, key string, v jsontext.Value) {
 	compact, err := compactJSON(v)
 	if err != nil {
-		f.add(pointer, "the value is not JSON: %v", err)
+		f.add(pointer, "the value of %s is not JSON: %v", quote(key), err)
 		return
 	}
 	if len(compact) > maxValue {
-		f.add(pointer, "the value has %d octets: give at most %d, and keep what is larger elsewhere", len(compact), maxValue)
+		f.add(pointer, "the value of %s has %d octets: give at most %d, and keep what is larger elsewhere", quote(key), len(compact), maxValue)
 		return
 	}
-	if err := f.walk(pointer, isSecretName(key), compact); err != nil {
-		f.add(pointer, "the value %v", err)
+	if err := f.walk(pointer, key, compact); err != nil {
+		f.add(pointer, "the value of %s %v", quote(key), err)
 	}
 }
 
@@ -36,9 +36,9 @@ var (
 	errNUL     = errors.New("has the character U+0000 in a string: take it out")
 )
 
-// walk checks every string of a value. secret says that the value itself is under a
-// secret's name.
-func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) error {
+// walk checks every string of a key's value.
+func (f *faults) walk(pointer jsontext.Pointer, key string, v jsontext.Value) error {
+	secret := isSecretName(key) // that what comes next is under a secret's name
 	// within is, per open array or object, whether it is itself under a secret's name. Strings in
 	// an array are, then; an object's are by their own names, unless they are "value" and the like.
 	var within []bool
@@ -72,9 +72,9 @@ func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) e
 				continue
 			}
 			if secret && !isHarmless(s) {
-				f.add(at, "%s is called like a secret, and what is recorded is kept for ever: %s", quote(lastName(at)), storeReference)
+				f.add(at, "%s is called like a secret, and what is recorded is kept for ever: %s", nameIn(key, d.StackPointer()), storeReference)
 			} else {
-				f.noSecret(at, "value", s)
+				f.noSecret(at, "value of "+nameIn(key, d.StackPointer()), s)
 			}
 		}
 		// What comes next is under the array's name, or gets a name of its own.
@@ -82,15 +82,16 @@ func (f *faults) walk(pointer jsontext.Pointer, secret bool, v jsontext.Value) e
 	}
 }
 
-// lastName is the name, in a pointer, of the innermost member that is not an array's index.
-func lastName(p jsontext.Pointer) string {
+// nameIn is what a string in a key's value is called, at a pointer into that value: by the innermost
+// member that it is in, or by the key itself where there is none.
+func nameIn(key string, p jsontext.Pointer) string {
 	tokens := slices.Collect(p.Tokens())
 	for _, t := range slices.Backward(tokens) {
-		if strings.Trim(t, "0123456789") != "" {
-			return t
+		if strings.Trim(t, "0123456789") != "" { // no array's index
+			return quote(t) + " in " + quote(key)
 		}
 	}
-	return string(p)
+	return quote(key)
 }
 
 // compactJSON is v without white space, or what is wrong with it. v stays as it is. Numbers
