@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"pgregory.net/rapid"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/schemas/schematest"
 )
 
 // small is a catalogue that is small enough for random commands to collide in it: a few
@@ -232,6 +234,13 @@ func (w small) checkFolds(t *rapid.T, s *system) map[events.StreamID]state {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, e := range stream {
+			line, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			schematest.Event(s.t, line)
+		}
 		whole, err := state{id: id}.apply(stream)
 		if err != nil {
 			t.Fatal(err)
@@ -332,11 +341,13 @@ func TestImport_OfWhatAnotherCatalogueHas_MakesTheSameCatalogue(t *testing.T) {
 			case s.version() == 0 || s.over():
 			case id.Kind() == events.KindDatabase:
 				d := s.database
-				lines = append(lines, RegisterDatabase{ID: d.ID, Engine: d.Engine, Region: d.Region, Endpoint: d.Endpoint, Capacity: d.Capacity})
+				lines = append(lines, RegisterDatabase{ID: d.ID, Engine: d.Engine, Region: d.Region, Endpoint: d.Endpoint, Capacity: d.Capacity, Status: d.Status})
 			case id.Kind() == events.KindGroup:
 				lines = append(lines, CreateGroup{ID: s.group.ID, Name: s.group.Name, Ring: &s.group.Ring})
 			default:
-				lines = append(lines, lineOf(s.tenant))
+				line := lineOf(s.tenant)
+				line.OnDraining = true
+				lines = append(lines, line)
 			}
 		}
 		for _, r := range to.ImportAll(t.Context(), events.Metadata{}, lines) {
@@ -361,7 +372,7 @@ func content(ctx context.Context, t *rapid.T, s *system, id events.StreamID) any
 	switch id.Kind() {
 	case events.KindDatabase:
 		d := f.database
-		return []any{d.Engine, d.Region, d.Endpoint, d.Capacity}
+		return []any{d.Engine, d.Region, d.Endpoint, d.Capacity, d.Status}
 	case events.KindGroup:
 		return []any{f.group.Name, f.group.Ring}
 	}
