@@ -88,6 +88,11 @@ var table = []row{
 		why:  "a store keeps events; it neither decides them nor knows who reads them",
 	},
 	{
+		path: "events/remote",
+		may:  []string{"events", "internal/problem"},
+		why:  "reads a catalogue by its published contract alone, so that a region and a catalogue need not be of one version",
+	},
+	{
 		path: "events/kafka",
 		may:  []string{"events"},
 		why:  "carries records either way for relay and projections, and imports neither",
@@ -134,7 +139,7 @@ var table = []row{
 	{
 		path: "internal/daemon",
 		may: []string{
-			"schemas", "events", "events/embedded", "events/postgres", "events/kafka", "events/relay",
+			"schemas", "events", "events/embedded", "events/postgres", "events/remote", "events/kafka", "events/relay",
 			"commands", "commands/adminapi", "projections", "projections/readmodel", "replay", "queryapi",
 			"internal/strictjson", "internal/problem", "internal/telemetry", "internal/broker",
 		},
@@ -183,7 +188,7 @@ type home struct {
 var homes = []home{
 	{"github.com/dgraph-io/badger", []string{"events/embedded", "projections/readmodel"}, "keys, transactions and their limits stay with the two packages that own a directory on disk"},
 	{"github.com/segmentio/kafka-go", []string{"events/kafka"}, "its traps (docs in events/kafka) are avoided once, there"},
-	{"github.com/jackc/pgx", []string{"events/postgres"}, "SQL stays behind events.Store, which the embedded store implements as well"},
+	{"github.com/jackc/pgx", []string{"events/postgres", "internal/testservers"}, "SQL stays behind events.Store, which the embedded store implements as well"},
 	{"github.com/labstack/echo", []string{"commands/adminapi", "queryapi"}, "its support ends; handlers that parse, call and write are all that has to move on"},
 	{"github.com/twmb/franz-go", []string{"internal/broker"}, "kfake is the embedded broker; our own client of Kafka is events/kafka"},
 	{"github.com/spf13/cobra", []string{"cmd/tenantry"}, "flags belong to the command line; below it, configuration is a struct"},
