@@ -120,6 +120,7 @@ func (c Config) limits() map[string]string {
 		"statement_timeout":                   ms(c.StatementTimeout),
 		"lock_timeout":                        ms(c.LockTimeout),
 		"idle_in_transaction_session_timeout": ms(c.StatementTimeout),
+		"jit":                                 "off", // it takes longer than any of our statements
 	}
 }
 
