@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -119,7 +120,7 @@ func asJSON(t *testing.T, log []events.Event) []string {
 }
 
 func TestLog_OfARealCatalogue_ReadsWhatItsStoreHolds(t *testing.T) {
-	api, store := catalogue(t, 210) // more than a page
+	api, store := catalogue(t, 210)                                  // more than a page
 	l := serve(t, schematest.Validate(t, schemas.AdminOpenAPI)(api)) // it asks for what the contract offers
 	ctx := t.Context()
 	want, err := store.Head(ctx)
@@ -172,7 +173,7 @@ func TestLog_OfARealCatalogue_ReadsWhatItsStoreHolds(t *testing.T) {
 		t.Errorf("beyond the end: got %v", err)
 	}
 	errEnough := errors.New("enough")
-	if err := l.Read(ctx, 0, want.Position, func(events.Event) error { return errEnough }); err != errEnough {
+	if err := l.Read(ctx, 0, want.Position, func(events.Event) error { return errEnough }); !errors.Is(err, errEnough) {
 		t.Errorf("got %v, want the caller's own error", err)
 	}
 }
@@ -182,9 +183,7 @@ func breaking(h http.Handler, octets int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)
-		for name, values := range rec.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), rec.Header())
 		w.Header().Del("Content-Length")
 		w.WriteHeader(rec.Code)
 		if rec.Body.Len() <= octets {

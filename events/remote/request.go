@@ -109,8 +109,7 @@ func (l *Log) askOnce(ctx context.Context, path string, query url.Values, accept
 		return time.Duration(seconds) * time.Second, errorOf(res)
 	}
 	err = read(res)
-	var broken *brokenError
-	if errors.As(err, &broken) {
+	if broken, ok := errors.AsType[*brokenError](err); ok {
 		return 0, l.away(ctx, broken.error)
 	}
 	return 0, err

@@ -109,10 +109,10 @@ func TestListener_OfAHandlersAnswer_ChangesNothing(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, strings.Repeat(alike, 300))
 	}))
-	if res, body := send(t, address, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); res.StatusCode != 200 || body != strings.Repeat(alike, 300) {
+	if res, body := send(t, address, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); res.StatusCode != http.StatusOK || body != strings.Repeat(alike, 300) {
 		t.Errorf("got %d and %d octets", res.StatusCode, len(body))
 	}
-	if res, body := send(t, address, "GET /error HTTP/1.1\r\nHost: h\r\n\r\n"); res.StatusCode != 400 || body != "no\n" || res.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+	if res, body := send(t, address, "GET /error HTTP/1.1\r\nHost: h\r\n\r\n"); res.StatusCode != http.StatusBadRequest || body != "no\n" || res.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
 		t.Errorf("got %d %q", res.StatusCode, body)
 	}
 }
