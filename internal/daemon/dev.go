@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/embedded"
 	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/events/postgres"
 	"github.com/tenantry/tenantry/internal/broker"
 )
 
@@ -26,6 +27,7 @@ type DevConfig struct {
 	Regions     []RegionAddress // at least one
 	HomeRegions []string        // besides the regions' names
 	KafkaListen string          // of the embedded broker
+	Database    Database        // with a URL, it takes the embedded store's place
 	Kafka       Kafka           // with Brokers, these take the embedded broker's place
 	Observed
 }
@@ -53,7 +55,7 @@ const AddressFile = "tenantry.json"
 type Dev struct {
 	process
 	cfg   DevConfig
-	store *embedded.Store
+	store events.Store
 }
 
 // OpenDev starts everything. When it fails, nothing of it runs.
@@ -70,19 +72,10 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	if err := storeNotLost(cfg.DataDir); err != nil {
-		return nil, err
-	}
 	// The store first: it is what a second process on the same directory must not get.
-	appends := newAppendMetrics(d.telemetry.Registry)
-	d.store, err = embedded.Open(ctx, embedded.Config{
-		Dir: filepath.Join(cfg.DataDir, "store"), Logger: cfg.Logger, Committed: appends.observe,
-	})
-	if err != nil {
+	if err := d.openStore(ctx); err != nil {
 		return nil, err
 	}
-	d.onClose(d.store.Close)
-
 	admin, err := d.listen(ctx, cfg.Listen, "--listen")
 	if err != nil {
 		return nil, err
@@ -108,6 +101,29 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 		})
 	}
 	return d, nil
+}
+
+func (d *Dev) openStore(ctx context.Context) error {
+	if d.cfg.Database.URL != "" {
+		if _, err := postgres.Migrate(ctx, postgres.MigrateConfig{Config: d.cfg.Database.config(d.telemetry)}); err != nil {
+			return err
+		}
+		store, err := d.openDatabase(ctx, d.cfg.Database)
+		d.store = store
+		return err
+	}
+	if err := storeNotLost(d.cfg.DataDir); err != nil {
+		return err
+	}
+	store, err := embedded.Open(ctx, embedded.Config{
+		Dir: filepath.Join(d.cfg.DataDir, "store"), Logger: d.cfg.Logger, Committed: newAppendMetrics(d.telemetry.Registry).observe,
+	})
+	if err != nil {
+		return err
+	}
+	d.onClose(store.Close)
+	d.store = store
+	return nil
 }
 
 // storeNotLost refuses a data directory that has everything but the truth, as when a volume is

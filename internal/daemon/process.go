@@ -26,13 +26,34 @@ type Kafka struct {
 	Topic   string
 	// Partitions is of the topic, which is made where it is not there; never changed afterwards.
 	Partitions int
-	Retention  time.Duration // of the topic when it is made; 0: the cluster's default
+	// These are what the topic should have; 0: what the cluster gives it.
+	Replication, MinInSync int
+	Retention              time.Duration
+
+	// Connections are secured where TLS is set, or any of the files.
+	TLS                                   bool
+	CAFile, CertFile, KeyFile, ServerName string
+	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; "": no login.
+	Mechanism, User, Password, PasswordFile string
 
 	retentionBytes int64
 }
 
 func (k Kafka) topic() kafka.Topic {
-	return kafka.Topic{Name: k.Topic, Partitions: k.Partitions, Retention: k.Retention, RetentionBytes: k.retentionBytes}
+	return kafka.Topic{
+		Name: k.Topic, Partitions: k.Partitions, Replication: k.Replication, MinInSync: k.MinInSync,
+		Retention: k.Retention, RetentionBytes: k.retentionBytes,
+	}
+}
+
+func (k Kafka) cluster() kafka.Config {
+	return kafka.Config{
+		Brokers: k.Brokers,
+		TLS:     kafka.TLS{Enabled: k.TLS, CAFile: k.CAFile, CertFile: k.CertFile, KeyFile: k.KeyFile, ServerName: k.ServerName},
+		SASL: kafka.SASL{
+			Mechanism: k.Mechanism, User: k.User, Password: kafka.Secret(k.Password), PasswordFile: k.PasswordFile,
+		},
+	}
 }
 
 const topicTime = 5 * time.Second // for Kafka to answer at the start, before going on without it
@@ -75,15 +96,26 @@ func (p *process) listen(ctx context.Context, address, flag string) (net.Listene
 	return ln, nil
 }
 
-// openKafka opens a cluster, and makes the topic where it is not there.
-func (p *process) openKafka(ctx context.Context, cfg Kafka) (*kafka.Cluster, error) {
-	cluster, err := kafka.New(kafka.Config{Brokers: cfg.Brokers, Logger: p.telemetry.Log})
+// openCluster makes a client of a cluster, which asks it nothing yet.
+func (p *process) openCluster(k Kafka) (*kafka.Cluster, error) {
+	cfg := k.cluster()
+	cfg.Logger = p.telemetry.Log
+	cluster, err := kafka.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	p.onClose(cluster.Close)
-	p.brokers = cfg.Brokers
-	return cluster, p.ensureTopic(ctx, cluster, cfg.topic())
+	p.brokers = k.Brokers
+	return cluster, nil
+}
+
+// openKafka opens a cluster, and makes the topic where it is not there.
+func (p *process) openKafka(ctx context.Context, k Kafka) (*kafka.Cluster, error) {
+	cluster, err := p.openCluster(k)
+	if err != nil {
+		return nil, err
+	}
+	return cluster, p.ensureTopic(ctx, cluster, k.topic())
 }
 
 // ensureTopic makes the topic where it is not there. Brokers that are away are waited for in the
