@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/crashpoint"
 )
 
 // A group is what one transaction stores: at most so many batches, and so many octets of payload
@@ -190,9 +191,11 @@ func (s *Store) tryGroup(items []item) (*group, error) {
 	}
 	var base uint64
 	if g.changes() {
+		crashpoint.Hit(crashpoint.StoreBeforeCommit)
 		if base, err = s.store(conn, g); err != nil {
 			return nil, err
 		}
+		crashpoint.Hit(crashpoint.StoreAfterCommit)
 		s.tail.publish(base + g.ahead)
 	}
 	for i, it := range items {

@@ -33,6 +33,7 @@ type Store struct {
 
 	tail    tail
 	polled  chan struct{} // closed when the poller has ended
+	leaders sync.WaitGroup
 	closing sync.Once
 }
 
@@ -164,6 +165,7 @@ func (s *Store) Close() error {
 		<-s.appended
 		s.tail.close()
 		<-s.polled
+		s.leaders.Wait()
 		s.reader.Close()
 		s.writer.Close()
 	})

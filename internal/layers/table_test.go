@@ -193,6 +193,7 @@ var homes = []home{
 	{"github.com/dgraph-io/badger", []string{"events/embedded", "projections/readmodel"}, "keys, transactions and their limits stay with the two packages that own a directory on disk"},
 	{"github.com/segmentio/kafka-go", []string{"events/kafka"}, "its traps (docs in events/kafka) are avoided once, there"},
 	{"github.com/jackc/pgx", []string{"events/postgres", "internal/testservers"}, "SQL stays behind events.Store, which the embedded store implements as well"},
+	{"github.com/pressly/goose", []string{"events/postgres"}, "a schema's migrations are the business of the one store that has a schema"},
 	{"github.com/labstack/echo", []string{"commands/adminapi", "queryapi"}, "its support ends; handlers that parse, call and write are all that has to move on"},
 	{"github.com/twmb/franz-go", []string{"internal/broker"}, "kfake is the embedded broker; our own client of Kafka is events/kafka"},
 	{"github.com/spf13/cobra", []string{"cmd/tenantry"}, "flags belong to the command line; below it, configuration is a struct"},

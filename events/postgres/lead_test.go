@@ -1,0 +1,131 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/events/postgres"
+)
+
+// soon is far longer than a hand-over takes, and short enough to end a test that hangs.
+const soon = time.Minute
+
+func lead(t *testing.T, s *postgres.Store) (context.Context, func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	t.Cleanup(cancel)
+	leading, release, err := s.Lead(ctx)
+	if err != nil {
+		t.Fatalf("lead: %v", err)
+	}
+	t.Cleanup(release)
+	return leading, release
+}
+
+// ends waits until leadership has ended, and returns why.
+func ends(t *testing.T, leading context.Context) error {
+	t.Helper()
+	select {
+	case <-leading.Done():
+		return context.Cause(leading)
+	case <-time.After(soon):
+		t.Fatal("it leads on")
+		return nil
+	}
+}
+
+// candidate asks for leadership in the background.
+func candidate(t *testing.T, s *postgres.Store) <-chan error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	won := make(chan error, 1)
+	go func() {
+		_, release, err := s.Lead(ctx)
+		if err == nil {
+			t.Cleanup(release)
+		}
+		won <- err
+	}()
+	return won
+}
+
+const sessionsOfLeaders = `SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantry leader'`
+
+func TestLead_OneOfTwoLeadsAndTheOtherFollowsWhenItIsReleased(t *testing.T) {
+	url := database(t)
+	first, second := open(t, patient(url)), open(t, patient(url))
+	leading, release := lead(t, first)
+	won := candidate(t, second)
+	// The other has asked, and was told to wait, when it is connected and the lock has been tried.
+	for deadline := time.Now().Add(soon); ask(t, url, sessionsOfLeaders) != "2"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the second never asked")
+		}
+	}
+	select {
+	case err := <-won:
+		t.Fatalf("two lead at once (%v)", err)
+	default:
+	}
+	if leading.Err() != nil {
+		t.Errorf("the first has lost its leadership: %v", context.Cause(leading))
+	}
+	release()
+	release() // again does nothing
+	if err := ends(t, leading); !errors.Is(err, context.Canceled) {
+		t.Errorf("cause: got %v, want Canceled", err)
+	}
+	if err := <-won; err != nil {
+		t.Errorf("second: %v", err)
+	}
+}
+
+func TestLead_SessionIsEndedByTheServer_LeaderKnowsAndAnotherLeads(t *testing.T) {
+	url := database(t)
+	first, second := open(t, patient(url)), open(t, patient(url))
+	leading, _ := lead(t, first)
+	won := candidate(t, second)
+	exec(t, url, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+	if err := ends(t, leading); err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("cause: got %v, want why it was lost", err)
+	}
+	if err := <-won; err != nil {
+		t.Errorf("second: %v", err)
+	}
+}
+
+func TestLead_ContextOrStoreEnds_SoDoesLeadershipAndTheWaitForIt(t *testing.T) {
+	url := database(t)
+	first, second := open(t, patient(url)), open(t, patient(url))
+	ctx, cancel := context.WithCancel(t.Context())
+	leading, release, err := first.Lead(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	waiting, giveUp := context.WithCancel(t.Context())
+	lost := make(chan error, 1)
+	go func() {
+		_, _, err := second.Lead(waiting)
+		lost <- err
+	}()
+	giveUp()
+	if err := <-lost; !errors.Is(err, context.Canceled) {
+		t.Errorf("who waited: got %v, want Canceled", err)
+	}
+	cancel()
+	if err := ends(t, leading); !errors.Is(err, context.Canceled) {
+		t.Errorf("cause: got %v, want Canceled", err)
+	}
+	leading, release = lead(t, second)
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := ends(t, leading); err == nil {
+		t.Error("a closed store leads on")
+	}
+	release()
+}
