@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/crashpoint"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -28,7 +29,9 @@ func (p *Projector) rebuild(ctx context.Context) error {
 	}
 	err = p.bootstrap(ctx, m)
 	if err == nil {
+		crashpoint.Hit(crashpoint.RebuildBeforeCurrent)
 		err = p.cfg.Dir.SetCurrent(name)
+		crashpoint.Hit(crashpoint.RebuildAfterCurrent)
 	}
 	if err != nil {
 		return errors.Join(err, p.discard(m, p.Generation()))
@@ -90,6 +93,7 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 			return err
 		}
 		position = batch[len(batch)-1].Position
+		crashpoint.Hit(crashpoint.RebuildMid)
 		if p.live.Model() == nil {
 			p.setBuilding("the region's read model is being built: %d of %d events", position, head.Position)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/crashpoint"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -50,6 +51,7 @@ func (p *Projector) inUpdates(m *readmodel.Model, n int, do func(u *update, i in
 				}
 				next++
 			}
+			crashpoint.Hit(crashpoint.FoldBeforeCommit)
 			return nil
 		})
 		switch {
@@ -62,6 +64,7 @@ func (p *Projector) inUpdates(m *readmodel.Model, n int, do func(u *update, i in
 		case err != nil:
 			return done, news, err
 		}
+		crashpoint.Hit(crashpoint.FoldAfterCommit)
 		news += p.committed(u)
 		done, unfit, limit = next, nil, min(2*limit, n)
 		if done == n || !more {

@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/crashpoint"
 )
 
 // Append stores all events of the batch or none, and returns when they are on the disk.
@@ -140,7 +141,9 @@ func (s *Store) finish(c *commit) {
 	if len(c.writes) == 0 {
 		return
 	}
-	if err := s.write(c.group); err != nil {
+	err := s.write(c.group)
+	crashpoint.Hit(crashpoint.StoreAfterCommit)
+	if err != nil {
 		for _, r := range c.results {
 			*r = events.Result{Err: err}
 		}
@@ -166,6 +169,7 @@ func (s *Store) write(g *group) error {
 			return fmt.Errorf("collect a commit: %w", err)
 		}
 	}
+	crashpoint.Hit(crashpoint.StoreBeforeCommit)
 	if err := s.commit(txn, ts); err != nil {
 		// What is on the disk is not known now, and an fsync that is repeated may say yes to what
 		// the failed one lost. Only reading it all again can tell.

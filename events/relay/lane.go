@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/crashpoint"
 )
 
 // batchBytes bounds one batch of one partition. It stays below what kafka.Producer sends in
@@ -104,11 +105,13 @@ func (l *lane) produce(ctx context.Context, producer Producer) (bool, error) {
 	}
 	ctx, end := l.session.relay.tracing.batch(ctx, l.partition, batch)
 	began := time.Now()
+	crashpoint.Hit(crashpoint.RelayBeforeProduce)
 	offset, err := producer.Produce(ctx, l.partition, l.build.records)
 	end(err)
 	if err != nil {
 		return false, failed(causeKafka, fmt.Errorf("publish %s to partition %d: %w", l.describe(batch, m), l.partition, err))
 	}
+	crashpoint.Hit(crashpoint.RelayAfterProduce)
 	if offset >= 0 && l.next >= 0 && offset != l.next {
 		return false, failed(causeDisturbed, fmt.Errorf("partition %d: a batch was stored at offset %d, not %d: %w (does a second relay run?)",
 			l.partition, offset, l.next, errDisturbed))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/internal/crashpoint"
 )
 
 // ErrPartitions says that the topic has another number of partitions than the relay was made
@@ -188,6 +189,7 @@ func (r *Relay) session(ctx context.Context, once bool) (bool, error) {
 	if err := r.starting(ctx); err != nil {
 		return false, err
 	}
+	crashpoint.Hit(crashpoint.RelayAfterLead)
 	s, producer, err := r.open(ctx)
 	if err != nil {
 		return false, err

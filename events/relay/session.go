@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/crashpoint"
 )
 
 const (
@@ -184,6 +185,7 @@ func (s *session) routePart(ctx context.Context, part []events.Event) error {
 			continue
 		}
 		s.lanes[partition].add(of)
+		crashpoint.Hit(crashpoint.RelayMidBatch)
 		s.told[partition] = of[len(of)-1].Position
 		clear(of)
 		s.routed[partition] = of[:0]
