@@ -33,7 +33,7 @@ const (
 	// requestTimeout is after how long a request without an answer counts as lost, so that a
 	// broker which vanished without closing its connections is noticed. Long polls are much
 	// shorter. Kafka is told half of it as the time that acks=all may take.
-	requestTimeout = 10 * time.Second
+	requestTimeout = 5 * time.Second
 
 	// renewEvery bounds how often failing requests may throw the connections and the
 	// metadata away.
@@ -124,25 +124,11 @@ func New(config Config) (*Cluster, error) {
 		config: config,
 		addr:   kafka.TCP(config.Brokers...),
 		log:    log,
-		dial:   secured(patient(config), files),
+		dial:   secured(avoidSilent(config), files),
 	}
 	c.conns = newConnections(c.dial)
 	c.current = c.newSession()
 	return c, nil
-}
-
-// patient bounds the time for one of several addresses, so that one of which nothing comes back
-// leaves time to try the others: kafka-go's time is for all of them together.
-func patient(config Config) dialFunc {
-	if len(config.Brokers) == 1 {
-		return config.Dial
-	}
-	each := config.DialTimeout / time.Duration(len(config.Brokers))
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, each)
-		defer cancel()
-		return config.Dial(ctx, network, address)
-	}
 }
 
 func (c *Cluster) newSession() *session {
