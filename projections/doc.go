@@ -27,6 +27,13 @@
 //   - A node that starts with nothing builds a whole generation from the source before it
 //     serves; one that has a complete generation serves it, and says how old it may be.
 //
+// # Readiness
+//
+// A node is ready once it has applied all that the store held when it was first asked. A node
+// that has a complete copy and gets no further for [Config.Patience], because the source, Kafka
+// or both are away, is ready with what it has: each answer says how old that may be. Once ready
+// it stays so. A node without a complete copy is not ready, whatever happens.
+//
 // # On failure
 //
 //	Kafka lost something   read the log once from where this copy is complete, for all partitions

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -369,6 +370,98 @@ func TestProjector_StartedWithNothingUpstream_ServesItsCopyAndSaysHowOldItIs(t *
 		t.Errorf("known complete at %s, want %s, as before the stop", got, complete)
 	}
 	stop()
+}
+
+// hangingSource takes every question and answers none.
+type hangingSource struct{}
+
+func (hangingSource) Head(ctx context.Context) (events.Head, error) {
+	<-ctx.Done()
+	return events.Head{}, ctx.Err()
+}
+
+func (hangingSource) After(ctx context.Context, _ uint64, _ int) ([]events.Event, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hangingSource) Load(ctx context.Context, _ events.StreamID, _ uint64) ([]events.Event, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// What is upstream is not refused but swallowed, as behind a firewall that drops packets.
+func TestProjector_StartedWhileNothingUpstreamEverAnswers_ServesItsCopyAndStopsWhenAsked(t *testing.T) {
+	log := roster(t, 10)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, stop := s.start(Config{})
+	s.awaitPosition(p, len(log))
+	stop()
+	complete := p.Live().Progress().CompleteAt()
+
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	silent, err := kafka.New(kafka.Config{Brokers: []string{l.Addr().String()}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	p = New(Config{
+		Region: "eu-west", Dir: readmodel.Dir(s.dir), Cluster: silent, Topic: topic, Source: hangingSource{}, Patience: 50 * time.Millisecond,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := p.Run(ctx); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	s.await("ready", func() bool { return p.Ready() == nil })
+	checkEquals(t, p.Live(), log)
+	if got := p.Live().Progress().CompleteAt(); !got.Equal(complete) {
+		t.Errorf("known complete at %s, want %s, as before the stop", got, complete)
+	}
+	cancel()
+	running.Wait()
+}
+
+// Kafka answers and has more, but what comes next is missing there and the source is away.
+func TestProjector_StartedBehindAGapWhileTheSourceIsAway_ServesTheCopyThatItHas(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log)
+	s.source.log = log[:30]
+	s.publish(30)
+	p, stop := s.start(Config{})
+	s.awaitPosition(p, 30)
+	s.await("an offset in each partition", func() bool {
+		s.publish(30) // watermarks
+		for _, part := range p.Live().Progress().Partitions {
+			if part.Offset < 0 {
+				return false
+			}
+		}
+		return true
+	})
+	stop()
+	s.source.log, s.source.away = log, true
+	s.publish(len(log), 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
+	p, _ = s.start(Config{Patience: 50 * time.Millisecond})
+	s.await("ready", func() bool { return p.Ready() == nil })
+	if got := p.Live().Progress().Position(); got >= 60 {
+		t.Errorf("position: got %d, though events are missing", got)
+	}
+	if _, err := p.Live().Lookup(hostname(t, "t0.example")); err != nil {
+		t.Errorf("its copy: %v", err)
+	}
+	s.source.mu.Lock()
+	s.source.away = false
+	s.source.mu.Unlock()
+	s.awaitPosition(p, len(log))
+	checkEquals(t, p.Live(), log)
 }
 
 func TestProjector_NotReadyBeforeItHasCaughtUp(t *testing.T) {

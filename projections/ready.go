@@ -7,11 +7,14 @@ import (
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
 // awaitReady makes the node ready once it has applied everything that the store held when it
 // was first asked. Where what is upstream does not let it come so far, a complete copy is
-// served as it is after a while: a look-up must depend on nothing but this node.
+// served as it is after a while: a look-up must depend on nothing but this node. That is so when
+// the topic has nothing more, cannot be asked, or has more that did not move this copy for as
+// long as the node's patience, as where an event is missing and the source is away.
 func (p *Projector) awaitReady(ctx context.Context) {
 	ctx, stop := context.WithCancel(ctx)
 	heads := make(chan events.Head, 1)
@@ -32,6 +35,7 @@ func (p *Projector) awaitReady(ctx context.Context) {
 	defer impatient.Stop()
 	var target *events.Head
 	var ends map[int]kafka.Offsets // of the topic, when patience was at an end
+	var moved uint64               // how far the copy had come at the last impatient look
 	for {
 		changed := p.changed() // taken before the condition is looked at: no commit is missed
 		progress := p.live.Progress()
@@ -53,7 +57,9 @@ func (p *Projector) awaitReady(ctx context.Context) {
 			if ends == nil {
 				ends = p.ends(ctx)
 			}
-			if !p.behind(ends) {
+			before := moved
+			moved = distance(progress)
+			if !p.behind(ends) || moved == before {
 				p.log.Warn("ready with a copy that may be old: what is upstream is away or behind",
 					"staleness", progress.Staleness(p.cfg.Clock()))
 				p.ready.Store(true)
@@ -61,6 +67,14 @@ func (p *Projector) awaitReady(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// distance grows with whatever is read from the topic or the source.
+func distance(p *readmodel.Progress) (d uint64) {
+	for _, part := range p.Partitions {
+		d += uint64(max(part.Offset, 0)) + part.Position + 1
+	}
+	return d
 }
 
 // changed is closed at the next commit, or once there is a model.
