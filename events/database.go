@@ -26,8 +26,9 @@ type Database struct {
 	Region   string
 	Endpoint Endpoint
 	Capacity int // the most tenants it takes; 0: no limit
-	// EndpointPosition is that of the event that last set the endpoint. It is the other half
-	// of the epoch.
+	// EndpointPosition is that of the event that last set the endpoint. The greater of it and of
+	// the tenant's Assignment.Position is the epoch: of two answers for one tenant, the one with
+	// the higher epoch is the newer, whatever order a region folded the events in.
 	EndpointPosition uint64
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
@@ -73,9 +74,3 @@ func (d Database) Apply(e Event) (Database, error) {
 func FoldDatabase(d Database, stream []Event) (Database, error) {
 	return fold(d, stream, Database.Apply)
 }
-
-// Epoch orders the answers that tell where a tenant's data is: of two answers for one tenant,
-// the one with the higher epoch is the newer. It is the position of the event that last
-// changed the place, by assigning another database or by moving the database's endpoint,
-// so every such event raises it, whatever order a region folded them in.
-func Epoch(a Assignment, d Database) uint64 { return max(a.Position, d.EndpointPosition) }

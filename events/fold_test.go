@@ -426,7 +426,7 @@ func TestEpoch_IsRaisedByEveryChangeOfThePlace(t *testing.T) {
 					continue
 				}
 				database := databases[tenant.Database.ID.Stream()]
-				epoch := events.Epoch(tenant.Database, database)
+				epoch := max(tenant.Database.Position, database.EndpointPosition)
 				moved := e.Type == events.TypeDatabaseAssigned && e.Stream == id ||
 					e.Type == events.TypeDatabaseEndpointChanged && e.Stream == database.ID.Stream()
 				if moved && epoch <= epochs[id] || !moved && epoch != epochs[id] && epochs[id] != 0 {

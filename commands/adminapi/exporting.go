@@ -2,8 +2,6 @@ package adminapi
 
 import (
 	"context"
-	"net/http"
-	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
@@ -23,21 +21,11 @@ func (a *api) exportLines(c echo.Context) error {
 	if _, err := queryOf(c); err != nil {
 		return err
 	}
-	if err := acceptLines(c); err != nil {
+	head, lines, err := a.beginLines(c)
+	if err != nil || lines == nil {
 		return err
 	}
 	ctx := c.Request().Context()
-	head, err := a.store.Head(ctx)
-	if err != nil {
-		return err
-	}
-	header := c.Response().Header()
-	header.Set(headerPosition, strconv.FormatUint(head.Position, 10))
-	header.Set(headerStoreID, head.StoreID.String())
-	lines := a.newLineWriter(c)
-	if c.Request().Method == http.MethodHead {
-		return lines.close()
-	}
 	kinds := []struct {
 		kind events.Kind
 		line func(stream []events.Event) (line any, keep bool, err error)

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/events"
 )
 
 // logChunk is how many events are asked of the store and sent at a time.
@@ -28,21 +30,11 @@ func (a *api) readLog(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := acceptLines(c); err != nil {
+	head, lines, err := a.beginLines(c)
+	if err != nil || lines == nil {
 		return err
 	}
 	ctx := c.Request().Context()
-	head, err := a.store.Head(ctx)
-	if err != nil {
-		return err
-	}
-	header := c.Response().Header()
-	header.Set(headerPosition, strconv.FormatUint(head.Position, 10))
-	header.Set(headerStoreID, head.StoreID.String())
-	lines := a.newLineWriter(c)
-	if c.Request().Method == http.MethodHead {
-		return lines.close()
-	}
 	for left > 0 && position < head.Position {
 		chunk, err := a.store.After(ctx, position, int(min(left, logChunk)))
 		if err != nil {
@@ -66,4 +58,24 @@ func (a *api) readLog(c echo.Context) error {
 		left -= uint64(len(chunk))
 	}
 	return lines.close()
+}
+
+// beginLines begins an answer of many lines about the store as it is now, and says where that is. To
+// HEAD it answers all there is, and the lines are nil.
+func (a *api) beginLines(c echo.Context) (events.Head, *lineWriter, error) {
+	if err := acceptLines(c); err != nil {
+		return events.Head{}, nil, err
+	}
+	head, err := a.store.Head(c.Request().Context())
+	if err != nil {
+		return head, nil, err
+	}
+	header := c.Response().Header()
+	header.Set(headerPosition, strconv.FormatUint(head.Position, 10))
+	header.Set(headerStoreID, head.StoreID.String())
+	lines := a.newLineWriter(c)
+	if c.Request().Method == http.MethodHead {
+		return head, nil, lines.close()
+	}
+	return head, lines, nil
 }

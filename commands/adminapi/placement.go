@@ -63,11 +63,7 @@ func port(o *strictjson.Object) func(name string) (int, bool) { return integer(o
 
 // changeEndpoint is PATCH /v1/databases/{id}, a JSON merge patch.
 func changeEndpoint(q *request) (commands.Command, error) {
-	id, err := pathValue(q.c, "id", events.ParseDatabaseID)
-	if err != nil {
-		return nil, err
-	}
-	o, err := q.object()
+	id, o, err := objectOn(q, events.ParseDatabaseID)
 	if err != nil {
 		return nil, err
 	}
@@ -124,11 +120,7 @@ func groupFrom(o *strictjson.Object) (commands.Command, error) {
 
 // changeGroup is PATCH /v1/groups/{id}, a JSON merge patch.
 func changeGroup(q *request) (commands.Command, error) {
-	id, err := pathValue(q.c, "id", events.ParseGroupID)
-	if err != nil {
-		return nil, err
-	}
-	o, err := q.object()
+	id, o, err := objectOn(q, events.ParseGroupID)
 	if err != nil {
 		return nil, err
 	}

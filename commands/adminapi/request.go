@@ -127,6 +127,15 @@ func textHeader(c echo.Context, name string) (string, error) {
 // object reads the body as the JSON object that a command is given by.
 func (q *request) object() (*strictjson.Object, error) { return strictjson.Parse(q.body) }
 
+// objectOn is the ID in the path of what a command is for, and the body.
+func objectOn[T any](q *request, parse func(string) (T, error)) (id T, o *strictjson.Object, err error) {
+	if id, err = pathValue(q.c, "id", parse); err != nil {
+		return id, nil, err
+	}
+	o, err = q.object()
+	return id, o, err
+}
+
 // name is a name in the path, which the command itself checks.
 func (q *request) name(param string) (string, error) {
 	q.subject = param

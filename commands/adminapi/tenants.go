@@ -123,11 +123,7 @@ func parseStartStatus(s string) (events.Status, error) {
 
 // changeTenant is PATCH /v1/tenants/{id}, a JSON merge patch.
 func changeTenant(q *request) (commands.Command, error) {
-	id, err := pathValue(q.c, "id", events.ParseTenantID)
-	if err != nil {
-		return nil, err
-	}
-	o, err := q.object()
+	id, o, err := objectOn(q, events.ParseTenantID)
 	if err != nil {
 		return nil, err
 	}
@@ -243,11 +239,7 @@ func deactivateProduct(q *request) (commands.Command, error) {
 
 // assignDatabase is PUT …/database.
 func assignDatabase(q *request) (commands.Command, error) {
-	id, err := pathValue(q.c, "id", events.ParseTenantID)
-	if err != nil {
-		return nil, err
-	}
-	o, err := q.object()
+	id, o, err := objectOn(q, events.ParseTenantID)
 	if err != nil {
 		return nil, err
 	}
