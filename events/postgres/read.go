@@ -15,7 +15,12 @@ import (
 // sees which partitions they are in, and touches no other; with too many it would look at each.
 const readAtOnce = 1000
 
-const eventColumns = `position, stream, version, id, type, time, actor, reason, correlation_id, causation_id, traceparent, data`
+const (
+	eventColumns   = `position, stream, version, id, type, time, actor, reason, correlation_id, causation_id, traceparent, data`
+	selectRuns     = `SELECT stream, version, position, events::bigint FROM tenantry.runs WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3`
+	selectEventsAt = `SELECT ` + eventColumns + ` FROM tenantry.events WHERE position = ANY($1) ORDER BY position`
+	selectAfter    = `SELECT ` + eventColumns + ` FROM tenantry.events WHERE position > $1 AND position <= $2 ORDER BY position`
+)
 
 // asEvent reads a row of eventColumns.
 func asEvent(row [][]byte) (events.Event, error) {
@@ -69,7 +74,7 @@ func (s *Store) history(ctx context.Context, id events.StreamID, after uint64, l
 		}
 		p := new(params).text(id.String()).int8(int64(after)).int8(int64(limit))
 		var where []uint64
-		err := query(ctx, conn, `SELECT stream, version, position, events::bigint FROM tenantry.runs WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3`, p,
+		err := query(ctx, conn, selectRuns, p,
 			func(row [][]byte) error {
 				r := asStretch(row)
 				// The first may begin at or before the version.
@@ -101,7 +106,7 @@ func eventsAt(ctx context.Context, conn *pgconn.PgConn, positions []uint64) ([]e
 			want.int8(int64(at))
 		}
 		had := len(out)
-		err := query(ctx, conn, `SELECT `+eventColumns+` FROM tenantry.events WHERE position = ANY($1) ORDER BY position`, new(params).arrays(want),
+		err := query(ctx, conn, selectEventsAt, new(params).arrays(want),
 			func(row [][]byte) error {
 				e, err := asEvent(row)
 				out = append(out, e)

@@ -61,7 +61,7 @@ func after(ctx context.Context, conn *pgconn.PgConn, position uint64, limit int)
 		end = math.MaxInt64
 	}
 	out := make([]events.Event, 0, min(limit, 1024))
-	err := query(ctx, conn, `SELECT `+eventColumns+` FROM tenantry.events WHERE position > $1 AND position <= $2 ORDER BY position`,
+	err := query(ctx, conn, selectAfter,
 		new(params).int8(int64(position)).int8(int64(end)),
 		func(row [][]byte) error {
 			e, err := asEvent(row)
