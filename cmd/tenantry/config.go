@@ -76,8 +76,14 @@ func checkEnvironment() (set []string, faults []error) {
 			continue
 		}
 		set = append(set, envName(name))
-		if err := fromOutside(flags[name], new(configFile)); err != nil {
-			faults = append(faults, err)
+		var wrong []error
+		for _, f := range flags[name] {
+			if err := fromOutside(f.Flag, new(configFile)); err != nil {
+				wrong = append(wrong, err)
+			}
+		}
+		if len(wrong) == len(flags[name]) { // no command would take it
+			faults = append(faults, wrong[0])
 		}
 	}
 	return set, faults
@@ -88,6 +94,8 @@ type settingInForce struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"`
 	Source string `json:"source"`
+	// Commands are those for which it is so, where it is different for others.
+	Commands string `json:"commands,omitempty"`
 }
 
 func printConfig(cmd *cobra.Command, _ []string) error {
@@ -103,7 +111,11 @@ func printConfig(cmd *cobra.Command, _ []string) error {
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s:\t%s\t# %s\n", r.Name, r.Value, r.Source)
+		who := ""
+		if r.Commands != "" {
+			who = " (" + r.Commands + ")"
+		}
+		fmt.Fprintf(w, "%s:\t%s\t# %s%s\n", r.Name, r.Value, r.Source, who)
 	}
 	return w.Flush()
 }
@@ -116,17 +128,29 @@ func inForce(cmd *cobra.Command) ([]settingInForce, []error) {
 	flags := allFlags()
 	var rows []settingInForce
 	for _, name := range sortedNames(flags) {
-		f := flags[name]
 		if given := cmd.Flag(name); given != nil && given.Changed {
 			// Only the flags of `config` itself can be given here.
-			rows = append(rows, settingInForce{name, masked(name, given.Value.String()), "flag"})
+			rows = append(rows, settingInForce{Name: name, Value: masked(name, given.Value.String()), Source: "flag"})
 			continue
 		}
-		note(f, "default")
-		if err := fromOutside(f, file); err != nil {
-			faults = append(faults, err)
+		var taken []settingInForce
+		var wrong []error
+		for _, f := range flags[name] {
+			note(f.Flag, "default")
+			if err := fromOutside(f.Flag, file); err != nil {
+				wrong = append(wrong, err) // these commands would not start with it
+				continue
+			}
+			row := settingInForce{Name: name, Value: masked(name, f.Value.String()), Source: f.Annotations[sourceOf][0]}
+			if len(flags[name]) > 1 {
+				row.Commands = strings.Join(f.commands, ", ")
+			}
+			taken = append(taken, row)
 		}
-		rows = append(rows, settingInForce{name, masked(name, f.Value.String()), f.Annotations[sourceOf][0]})
+		if len(taken) == 0 {
+			faults = append(faults, wrong[0])
+		}
+		rows = append(rows, taken...)
 	}
 	return rows, sorted(faults)
 }
@@ -141,10 +165,23 @@ func masked(name, value string) string {
 			return "****"
 		}
 	}
-	if u, err := url.Parse(value); err == nil && u.User != nil {
-		if _, has := u.User.Password(); has {
-			return strings.Replace(u.Redacted(), ":xxxxx@", ":****@", 1)
+	u, err := url.Parse(value)
+	if err != nil {
+		if strings.Contains(value, "@") {
+			return "****" // a URL that cannot be taken apart may have one anywhere
 		}
+		return value
+	}
+	query := u.Query()
+	for _, key := range []string{"password", "sslpassword"} {
+		if query.Has(key) {
+			query.Set(key, "****")
+			u.RawQuery = strings.ReplaceAll(query.Encode(), "%2A", "*")
+			value = u.String()
+		}
+	}
+	if _, has := u.User.Password(); has {
+		return strings.Replace(u.Redacted(), ":xxxxx@", ":****@", 1)
 	}
 	return value
 }

@@ -131,8 +131,9 @@ func (c *configFile) parse(b []byte) {
 	}
 }
 
-// readValues checks each value by a flag of its own, so that all that is wrong is found.
-func (c *configFile) readValues(s *setting, n *yaml.Node, f *pflag.Flag) bool {
+// readValues takes the values that some command's flag takes. Where none does it finds all that
+// is wrong with them for the flag that takes most.
+func (c *configFile) readValues(s *setting, n *yaml.Node, flags []*variant) bool {
 	items := []*yaml.Node{n}
 	if n.Kind == yaml.SequenceNode {
 		items = n.Content
@@ -148,18 +149,33 @@ func (c *configFile) readValues(s *setting, n *yaml.Node, f *pflag.Flag) bool {
 			good = false
 			continue
 		}
-		if err := f.Value.Set(item.Value); err != nil {
-			c.fault(item.Line, "%s: %q: %s", s.name, masked(s.name, item.Value), err)
-			good = false
-			continue
-		}
 		s.values = append(s.values, settingValue{item.Value, item.Line})
 	}
-	if _, many := f.Value.(*list); !many && len(items) > 1 {
-		c.fault(n.Line, "%s takes one value, and here are %d: keep one", s.name, len(items))
-		good = false
+	var wrong []error
+	for i, f := range flags {
+		faults := c.setAll(f.Flag, *s)
+		if len(faults) == 0 {
+			return good
+		}
+		if i == 0 || len(faults) < len(wrong) {
+			wrong = faults
+		}
 	}
-	return good
+	c.faults = append(c.faults, wrong...)
+	return false
+}
+
+// setAll sets each value on a flag, and is what is wrong with them.
+func (c *configFile) setAll(f *pflag.Flag, s setting) (faults []error) {
+	for _, v := range s.values {
+		if err := f.Value.Set(v.text); err != nil {
+			faults = append(faults, &fault{c.path, v.line, fmt.Sprintf("%s: %q: %s", s.name, masked(s.name, v.text), err)})
+		}
+	}
+	if _, many := f.Value.(*list); !many && len(s.values) > 1 {
+		faults = append(faults, &fault{c.path, s.values[0].line, fmt.Sprintf("%s takes one value, and here are %d: keep one", s.name, len(s.values))})
+	}
+	return faults
 }
 
 func (c *configFile) fault(line int, format string, args ...any) {
@@ -185,7 +201,7 @@ func (c *configFile) setting(name string) (setting, bool) {
 	return c.settings[i], true
 }
 
-func unknownKey(key string, known map[string]*pflag.Flag) string {
+func unknownKey(key string, known map[string][]*variant) string {
 	text := fmt.Sprintf("unknown key %q", key)
 	for _, name := range sortedNames(known) {
 		if nearly(key, name) {

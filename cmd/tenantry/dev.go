@@ -20,40 +20,19 @@ func newDev() *cobra.Command {
 		values: []string{"eu-west=127.0.0.1:8081", "us-east=127.0.0.1:8082"},
 	}
 	homes := &list{kind: "names", check: checkRegionName, values: []string{"eu-west", "us-east"}}
-	brokers := &list{kind: "host:port,…", check: checkBroker}
-	partitions := &number{value: 12, min: 1, max: 1000}
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything in one process: the write side, a broker and two regions",
 		Long: `Runs the whole system in one process with nothing to install: the event store and
 a Kafka-protocol broker, both keeping their data under --data-dir, the admin API, and
-a node of each region. Real brokers given with --kafka-brokers take the embedded
-broker's place.
+a node of each region. A real database given with --database-url takes the embedded
+store's place, and gets its schema; real brokers given with --kafka-brokers take the
+embedded broker's place.
 
 When it is ready it has printed every address, and written them to
 tenantry.json in the data directory.`,
 		Example: "  tenantry dev\n  tenantry dev --data-dir /tmp/t --listen 127.0.0.1:0 --region eu=127.0.0.1:0 --import roster.ndjson",
 		Args:    takesNone,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := logger(cmd)
-			if err != nil {
-				return err
-			}
-			cfg := daemon.DevConfig{
-				DataDir: flagValue(cmd, "data-dir"), Listen: flagValue(cmd, "listen"), HomeRegions: homes.values,
-				KafkaListen: flagValue(cmd, "kafka-listen"),
-				Kafka:       daemon.Kafka{Brokers: brokers.values, Topic: flagValue(cmd, "kafka-topic"), Partitions: partitions.value},
-				Observed:    daemon.Observed{TraceURL: flagValue(cmd, "trace-url"), Version: currentVersion().Version, Logger: log},
-			}
-			for _, s := range regions.values {
-				r, err := parseRegion(s)
-				if err != nil {
-					return usage("--region: %w", err)
-				}
-				cfg.Regions = append(cfg.Regions, r)
-			}
-			return runDev(cmd, cfg, flagValue(cmd, "import"))
-		},
 	}
 	flags := cmd.Flags()
 	flags.String("data-dir", "./tenantry-data", "where everything is kept")
@@ -61,11 +40,35 @@ tenantry.json in the data directory.`,
 	flags.Var(regions, "region", "a region and the address of its query API; once for each region")
 	flags.Var(homes, "home-regions", "regions that a tenant's home may be in, besides those of --region")
 	flags.Var(newAddress("127.0.0.1:0"), "kafka-listen", "address of the embedded broker")
-	flags.Var(brokers, "kafka-brokers", "brokers of a real Kafka, in place of the embedded one")
-	flags.String("kafka-topic", "tenantry.events.v1", "the topic of tenant events")
-	flags.Var(partitions, "kafka-partitions", "partitions of the topic when it is made; never changed afterwards")
+	kafka := addKafkaFlags(cmd, "brokers of a real Kafka, in place of the embedded one")
+	kafka.addTopicFlags(cmd)
+	addDatabaseFlags(cmd, "a database of PostgreSQL, in place of the embedded store")
+	addPoolFlags(cmd)
 	flags.String("import", "", "NDJSON file of tenants to import before it is ready; lines that are there already change nothing")
 	flags.Var(newLink(), "trace-url", "OTLP/HTTP collector to send traces to, such as http://127.0.0.1:4318; empty: no tracing")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		observed, err := observedBy(cmd)
+		if err != nil {
+			return err
+		}
+		database, err := databaseConfig(cmd)
+		if err != nil {
+			return err
+		}
+		cfg := daemon.DevConfig{
+			DataDir: flagValue(cmd, "data-dir"), Listen: flagValue(cmd, "listen"), HomeRegions: homes.values,
+			KafkaListen: flagValue(cmd, "kafka-listen"),
+			Database:    database, Kafka: kafka.config(cmd), Observed: observed,
+		}
+		for _, s := range regions.values {
+			r, err := parseRegion(s)
+			if err != nil {
+				return usage("--region: %w", err)
+			}
+			cfg.Regions = append(cfg.Regions, r)
+		}
+		return runDev(cmd, cfg, flagValue(cmd, "import"))
+	}
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,14 +28,22 @@ func TestOperationsPage_ListsEverySettingWithItsDefault_AndNoOther(t *testing.T)
 		listed[m[1]] = m[2]
 	}
 	flags := allFlags()
-	for name, f := range flags {
+	for name, variants := range flags {
 		said, ok := listed[name]
 		if !ok {
 			t.Errorf("%s has no row for the setting %s", operations, name)
 			continue
 		}
-		is := f.Value.String()
-		if is == "" && !strings.HasPrefix(said, "none") && !strings.HasPrefix(said, "that of ") || is != "" && said != is {
+		var defaults []string
+		for _, v := range variants {
+			is := cmp.Or(v.Value.String(), "none")
+			if len(variants) > 1 {
+				is += " (" + strings.Join(v.commands, ", ") + ")"
+			}
+			defaults = append(defaults, is)
+		}
+		is := strings.Join(defaults, "; ")
+		if is == "none" && !strings.HasPrefix(said, "none") && !strings.HasPrefix(said, "that of ") || is != "none" && said != is {
 			t.Errorf("%s says that %s is %q, and it is %q", operations, name, said, is)
 		}
 	}

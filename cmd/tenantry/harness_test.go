@@ -97,6 +97,14 @@ func (r ran) prints(phrases ...string) ran {
 	return r
 }
 
+// hides fails the test where a secret is in what was printed.
+func (r ran) hides(secret string) {
+	r.t.Helper()
+	if strings.Contains(r.stdout+r.stderr, secret) {
+		r.t.Errorf("tenantry %s: a secret is shown:\n%s\n%s", strings.Join(r.args, " "), r.stdout, r.stderr)
+	}
+}
+
 // openDev is a running dev, to be found by its data directory.
 func openDev(t *testing.T) (*daemon.Dev, string) {
 	t.Helper()

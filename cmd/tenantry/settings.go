@@ -68,6 +68,9 @@ func fromOutside(f *pflag.Flag, file *configFile) error {
 	if !ok {
 		return nil
 	}
+	if _, many := f.Value.(*list); !many && len(s.values) > 1 {
+		return &fault{file.path, s.line, fmt.Sprintf("%s takes one value, and here are %d: keep one", f.Name, len(s.values))}
+	}
 	for _, v := range s.values {
 		if err := f.Value.Set(v.text); err != nil {
 			return &fault{file.path, v.line, fmt.Sprintf("%s: %q: %s", f.Name, masked(f.Name, v.text), err)}
@@ -135,19 +138,32 @@ func unknownVariables() []string {
 	return out
 }
 
-// allFlags are the settings of all commands, of a tree of their own. One file serves all
+// variant is what a setting is to some commands: to others the same name may have another form
+// or another default, as dev's --region has, which is a list.
+type variant struct {
+	*pflag.Flag
+	commands []string
+}
+
+// allFlags are the settings of all commands, of a tree of their own, by name. One file serves all
 // commands, and each takes what it knows.
-func allFlags() map[string]*pflag.Flag {
-	out := make(map[string]*pflag.Flag)
+func allFlags() map[string][]*variant {
+	out := make(map[string][]*variant)
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		add := func(f *pflag.Flag) {
-			if _, ok := out[f.Name]; !ok && isSetting(f) {
-				out[f.Name] = f
+			if !isSetting(f) {
+				return
 			}
+			same := func(v *variant) bool { return v.DefValue == f.DefValue && v.Value.Type() == f.Value.Type() }
+			i := slices.IndexFunc(out[f.Name], same)
+			if i < 0 {
+				i = len(out[f.Name])
+				out[f.Name] = append(out[f.Name], &variant{Flag: f})
+			}
+			out[f.Name][i].commands = append(out[f.Name][i].commands, cmd.Name())
 		}
-		cmd.Flags().VisitAll(add)
-		cmd.PersistentFlags().VisitAll(add)
+		cmd.LocalFlags().VisitAll(add)
 		for _, sub := range cmd.Commands() {
 			walk(sub)
 		}
@@ -156,4 +172,4 @@ func allFlags() map[string]*pflag.Flag {
 	return out
 }
 
-func sortedNames(flags map[string]*pflag.Flag) []string { return slices.Sorted(maps.Keys(flags)) }
+func sortedNames(flags map[string][]*variant) []string { return slices.Sorted(maps.Keys(flags)) }

@@ -41,9 +41,11 @@ func TestHelp_OfEveryCommand_HasAnExampleThatRunsIt(t *testing.T) {
 }
 
 func TestEveryFlag_SaysWhatItIs(t *testing.T) {
-	for name, f := range allFlags() {
-		if f.Usage == "" {
-			t.Errorf("--%s says nothing of itself", name)
+	for name, variants := range allFlags() {
+		for _, f := range variants {
+			if f.Usage == "" {
+				t.Errorf("--%s of %s says nothing of itself", name, f.commands)
+			}
 		}
 	}
 }
