@@ -236,6 +236,15 @@ func (s *PostgresServer) PID() int {
 	return s.guardian.pid
 }
 
+// PIDs are all processes of the server now; none while it does not run. Without /proc it is the
+// first alone.
+func (s *PostgresServer) PIDs() []int {
+	if s.guardian == nil {
+		return nil
+	}
+	return append([]int{s.guardian.pid}, children(s.guardian.pid)...)
+}
+
 // Command is one of the server's programs, such as pg_basebackup, to be run as the user that
 // may read its data. Debian has them all; what is fetched has initdb and postgres alone.
 func (s *PostgresServer) Command(ctx context.Context, program string, args ...string) *exec.Cmd {

@@ -84,9 +84,8 @@ func debianPostgres() (string, bool) {
 
 // installDebianPostgres installs Debian's package, without the cluster that it would start.
 func installDebianPostgres(ctx context.Context) error {
-	apt, err := exec.LookPath("apt-get")
-	if err != nil || os.Geteuid() != 0 {
-		return errors.New("install Debian's package postgresql: that takes apt-get and root")
+	if os.Geteuid() != 0 {
+		return errors.New("install Debian's package postgresql: that takes root")
 	}
 	const conf = "/etc/postgresql-common/createcluster.conf"
 	if _, err := os.Stat(conf); errors.Is(err, os.ErrNotExist) {
@@ -97,17 +96,7 @@ func installDebianPostgres(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, args := range [][]string{
-		{"-q", "update"},
-		{"-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "install", "postgresql"},
-	} {
-		cmd := exec.CommandContext(ctx, apt, args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w: %s", strings.Join(args, " "), err, out[max(0, len(out)-1000):])
-		}
-	}
-	return nil
+	return install(ctx, "postgresql")
 }
 
 // fetchPostgres fetches the programs as a jar, and unpacks them into the user's cache.
