@@ -3,6 +3,7 @@ package adminapi_test
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -58,9 +59,9 @@ func badTenants() []badTenant {
 	return []badTenant{
 		// What is no JSON, or not one document.
 		{"broken", `{"id":"ten_bad","name":`, 400, "invalid-json", "/name", "close what is still open"},
-		{"no JSON", `name=Bad`, 400, "invalid-json", "", "correct it"},
-		{"single quotes", `{'name':'Bad'}`, 400, "invalid-json", "", "correct it"},
-		{"a comma too many", `{"name":"Bad",}`, 400, "invalid-json", "", "correct it"},
+		{"no JSON", `name=Bad`, 400, "invalid-json", "", "correct "},
+		{"single quotes", `{'name':'Bad'}`, 400, "invalid-json", "", "correct "},
+		{"a comma too many", `{"name":"Bad",}`, 400, "invalid-json", "", "correct "},
 		{"two documents", fmt.Sprintf(good, "") + " " + fmt.Sprintf(good, ""), 400, "invalid-json", "", "exactly one"},
 		{"something behind it", fmt.Sprintf(good, "") + "]", 400, "invalid-json", "", "exactly one"},
 		{"duplicate member", with(`"name":"Worse"`), 400, "invalid-json", "/name", "give it once"},
@@ -70,7 +71,7 @@ func badTenants() []badTenant {
 		{"invalid UTF-8", named("\"Bad\xff\""), 400, "invalid-json", "/name", "UTF-8"},
 		{"overlong UTF-8", named("\"\xc0\xaf\""), 400, "invalid-json", "/name", "UTF-8"},
 		{"lone surrogate", named(`"\ud800"`), 400, "invalid-json", "/name", "surrogate"},
-		{"NUL", named("\"Bad\x00\""), 400, "invalid-json", "/name", "correct it"},
+		{"NUL", named("\"Bad\x00\""), 400, "invalid-json", "/name", "correct "},
 		{"escaped NUL", named(`"Bad\u0000"`), 400, "invalid-json", "/name", "take it out"},
 		{"escaped NUL in a value", with(`"config":{"a":["b","c\u0000d"]}`), 400, "invalid-json", "/config/a/1", "take it out"},
 		{"byte order mark", "\ufeff" + fmt.Sprintf(good, ""), 400, "invalid-json", "", "byte order mark"},
@@ -78,9 +79,9 @@ func badTenants() []badTenant {
 		{"too deep by one", with(`"config":{"a":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}`), 400, "invalid-json", "*", "flatter"},
 
 		// What is another type, or is unknown, or missing.
-		{"an array", `[]`, 422, "invalid", "", "send a JSON object"},
-		{"a string", `"ten_bad"`, 422, "invalid", "", "send a JSON object"},
-		{"null", `null`, 422, "invalid", "", "send a JSON object"},
+		{"an array", `[]`, 422, "invalid", "", "a JSON object"},
+		{"a string", `"ten_bad"`, 422, "invalid", "", "a JSON object"},
+		{"null", `null`, 422, "invalid", "", "a JSON object"},
 		{"nothing in it", `{}`, 422, "invalid", "/name /hostnames /home_region", "missing"},
 		{"unknown field", with(`"color":"red"`), 422, "invalid", "/color", "leave it out"},
 		{"a field in another case", `{"Name":"Bad","hostnames":[],"home_region":"eu-west"}`, 422, "invalid", "/name /Name", "correct its name"},
@@ -272,6 +273,9 @@ func TestBadInput_LinesOfAnImport_TheGoodOnesGoIn(t *testing.T) {
 			default:
 				row.check(t, *bad.Error)
 			}
+			if bad.Error != nil {
+				wantForALine(t, *bad.Error)
+			}
 		})
 	}
 	// Nothing in the log is of a line that was refused.
@@ -291,6 +295,23 @@ func TestBadInput_LinesOfAnImport_TheGoodOnesGoIn(t *testing.T) {
 	}
 	if !maps.Equal(logged, created) || len(created) < len(rows) {
 		t.Errorf("got events of %v, want those of %v", logged, created)
+	}
+}
+
+// ofARequest is what only makes sense to who sends one.
+var ofARequest = regexp.MustCompile(`(?i)\b(send|sent|body|request|if-match|idempotency-key|line 1)\b`)
+
+// wantForALine wants sentences for a person who mends a line of a file.
+func wantForALine(t *testing.T, f fault) {
+	t.Helper()
+	said := []string{f.Detail}
+	for _, e := range f.Errors {
+		said = append(said, e.Detail)
+	}
+	for _, s := range said {
+		if word := ofARequest.FindString(s); word != "" {
+			t.Errorf("a line is told %q: %q", word, s)
+		}
 	}
 }
 

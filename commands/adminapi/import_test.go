@@ -225,6 +225,7 @@ func TestImport_TheStoreFails_SaysOnWhichLinesAndEnds(t *testing.T) {
 	if a.Line != 2 || a.Status != "failed" || a.Error == nil || !strings.HasSuffix(a.Error.Type, "/unavailable") || strings.Contains(a.Error.Detail, "hunter2") {
 		t.Errorf("got %+v", a)
 	}
+	wantForALine(t, *a.Error)
 	if p.answers.Scan() || p.answers.Err() != nil {
 		t.Errorf("got %q, %v behind the line that failed", p.answers.Text(), p.answers.Err())
 	}

@@ -133,7 +133,7 @@ func (d drainedDatabases) seen(c commands.Command) commands.Command {
 
 // parseLine reads a line by what its ID begins with: a database, a group, or else a tenant.
 func parseLine(text []byte) (id string, command commands.Command, err error) {
-	o, err := strictjson.Parse(text)
+	o, err := strictjson.ParseLine(text)
 	if err != nil {
 		return "", nil, err
 	}
@@ -242,5 +242,12 @@ func answerLine(line importLine, result commands.ImportResult) importAnswer {
 	}
 	out.Error = problemOf(result.Err)
 	out.Error.Status = 0 // the answer's own status is another
+	if result.Status == commands.ImportFailed {
+		// What problemOf says is for who sent one command.
+		out.Error.Detail = "it is not known whether the line was stored: import it again, with those behind it, which changes nothing where it was"
+		if errors.Is(result.Err, events.ErrUnavailable) {
+			out.Error.Detail = "the event store takes nothing now, and the line was not stored: import it again in a moment, with those behind it"
+		}
+	}
 	return out
 }

@@ -48,13 +48,19 @@ type member struct {
 
 // Parse reads a body that has to be one JSON object. The error is a *[SyntaxError], or a
 // *[FieldsError] where the body is another JSON value. The object keeps parts of body.
-func Parse(body []byte) (*Object, error) {
-	if err := check(body); err != nil {
+func Parse(body []byte) (*Object, error) { return parse(input{text: body}) }
+
+// ParseLine is Parse for one line of many, without its end.
+func ParseLine(line []byte) (*Object, error) { return parse(input{text: line, line: true}) }
+
+func parse(in input) (*Object, error) {
+	if err := in.check(); err != nil {
 		return nil, err
 	}
-	value := jsontext.Value(body)
+	value := jsontext.Value(in.text)
 	if kind := value.Kind(); kind != jsontext.KindBeginObject {
-		return nil, &FieldsError{Fields: []problem.Field{{Detail: fmt.Sprintf("the body is %s: send a JSON object", called(kind))}}}
+		detail := fmt.Sprintf("the %s is %s: %s a JSON object", in.what(), called(kind), in.send())
+		return nil, &FieldsError{Fields: []problem.Field{{Detail: detail}}}
 	}
 	return newObject("", value, new([]problem.Field)), nil
 }

@@ -68,6 +68,26 @@ func TestParse_WhatIsNotOneObject_SaysWhereAndWhatToDo(t *testing.T) {
 	}
 }
 
+func TestParseLine_SpeaksOfTheLine(t *testing.T) {
+	for line, says := range map[string]string{
+		"  ":                 "the line is empty: write a JSON object",
+		`{"a":tru}`:          "(column 9): correct the line",
+		`{"a":1,"a":2}`:      "(column 8): give it once",
+		`{"a":`:              "(column 6): close what is still open",
+		`{} {}`:              "write exactly one object a line",
+		"\xef\xbb\xbf{}":     "the line begins with a byte order mark",
+		"\xff\xfe{\x00}\x00": "the line is UTF-16: save it as UTF-8",
+		`[1]`:                "the line is an array: write a JSON object",
+	} {
+		if _, err := strictjson.ParseLine([]byte(line)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: got %v, want it to say %q", line, err, says)
+		}
+	}
+	if o, err := strictjson.ParseLine([]byte(`{"a":1}`)); err != nil || o == nil {
+		t.Errorf("a good line: got %v, %v", o, err)
+	}
+}
+
 func mustParse(t testing.TB, body string) *strictjson.Object {
 	t.Helper()
 	o, err := strictjson.Parse([]byte(body))
