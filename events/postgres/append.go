@@ -100,15 +100,32 @@ func (s *Store) appendAll() {
 			}
 			return
 		}
-		s.appendTaken(ours)
+		if err := s.appendTaken(ours); errors.Is(err, events.ErrUnavailable) {
+			// Who came meanwhile has waited as long as one should.
+			for _, r := range s.queue.drain() {
+				if r.claimed.CompareAndSwap(false, true) {
+					r.refuse(err)
+				}
+			}
+		}
 	}
 }
 
 // appendTaken stores the batches of all requests in their order, in as few groups as they fit
-// in, and answers the requests.
-func (s *Store) appendTaken(reqs []*request) {
+// in, and answers the requests. Once the server is away the rest is refused as well; its error is
+// what is returned.
+func (s *Store) appendTaken(reqs []*request) error {
 	var items []item
+	var away error
 	bytes := 0
+	flush := func() {
+		if away == nil {
+			away = s.appendGroup(items)
+		} else {
+			refuse(items, away)
+		}
+		items, bytes = items[:0], 0
+	}
 	for _, r := range reqs {
 		for i := range r.batches {
 			it := item{ctx: r.ctx, batch: &r.batches[i], result: &r.results[i]}
@@ -121,33 +138,39 @@ func (s *Store) appendTaken(reqs []*request) {
 				size += len(it.batch.Events[j].Data)
 			}
 			if len(items) == maxGroup || (len(items) > 0 && bytes+size > maxGroupBytes) {
-				s.appendGroup(items)
-				items, bytes = items[:0], 0
+				flush()
 			}
 			items, bytes = append(items, it), bytes+size
 		}
 	}
-	s.appendGroup(items)
+	flush()
 	for _, r := range reqs {
 		close(r.done)
 	}
+	return away
 }
 
-// appendGroup stores the batches in one transaction, without those that are refused.
-func (s *Store) appendGroup(items []item) {
+func refuse(items []item, err error) {
+	for _, it := range items {
+		it.refuse(fmt.Errorf("append to %s: %w", it.batch.Stream, err))
+	}
+}
+
+// appendGroup stores the batches in one transaction, without those that are refused. It returns
+// an error, which all of them have, if the server is away.
+func (s *Store) appendGroup(items []item) error {
 	began := time.Now()
 	for stale := 0; ; {
 		if items = withdraw(items); len(items) == 0 {
-			return
+			return nil
 		}
 		g, err := s.tryGroup(items)
-		s.progress.Store(time.Now())
 		switch {
 		case err == nil:
 			if g.changes() {
 				s.cfg.Committed(g.batches, int(g.ahead), time.Since(began))
 			}
-			return
+			return nil
 		case errors.Is(err, errStale) && stale < maxStale:
 			stale++
 			s.log.Debug("another process was faster: deciding again", "batches", len(items), "err", err)
@@ -155,10 +178,11 @@ func (s *Store) appendGroup(items []item) {
 		case errors.Is(err, errStale):
 			err = fmt.Errorf("%w: other processes change the same streams all the time: %w", events.ErrUnavailable, err)
 		}
-		for _, it := range items {
-			it.refuse(fmt.Errorf("append to %s: %w", it.batch.Stream, err))
+		refuse(items, err)
+		if errors.Is(err, events.ErrUnavailable) {
+			return err
 		}
-		return
+		return nil
 	}
 }
 
@@ -183,6 +207,7 @@ func (s *Store) tryGroup(items []item) (*group, error) {
 		return nil, s.readFault(context.Background(), err)
 	}
 	defer conn.Release()
+	s.progress.Store(time.Now())
 	g := newGroup(snap)
 	answers := make([]answer, len(items))
 	refusals := make([]error, len(items))

@@ -54,7 +54,8 @@ func (s *Store) writeFault(err error) error {
 	case ok && refusal.Severity == "ERROR":
 		// The server has undone the transaction before it said so.
 		switch {
-		case refusal.Code == "TN001", refusal.Code == "23505":
+		case refusal.Code == "TN001", refusal.Code == "23505", refusal.Code == "40001", refusal.Code == "40P01":
+			// The last two where the server's default is a stricter isolation, or somebody else takes locks.
 			return fmt.Errorf("%w: %w", errStale, err)
 		case refusal.Code == "23514" && strings.Contains(refusal.Message, "no partition"):
 			return errNoPartition

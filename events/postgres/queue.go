@@ -80,6 +80,15 @@ func (q *queue) take() ([]*request, bool) {
 	return taken, true
 }
 
+// drain returns all that wait, at once.
+func (q *queue) drain() []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left := q.waiting
+	q.waiting = nil
+	return left
+}
+
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -227,6 +227,8 @@ func (s *Store) read(ctx context.Context, limit time.Duration, do func(ctx conte
 }
 
 func (s *Store) readOnce(ctx context.Context, limit time.Duration, do func(ctx context.Context, conn *pgconn.PgConn) error) (err error, dead bool) {
+	ctx, cancelAll := context.WithTimeout(ctx, limit)
+	defer cancelAll()
 	// A connection is to be had soon, or the server is away, or all are in use.
 	soon, cancel := context.WithTimeout(ctx, s.cfg.AnswerTimeout)
 	conn, err := s.reader.Acquire(soon)
@@ -235,8 +237,6 @@ func (s *Store) readOnce(ctx context.Context, limit time.Duration, do func(ctx c
 		return err, false
 	}
 	defer conn.Release()
-	ctx, cancel = context.WithTimeout(ctx, limit)
-	defer cancel()
 	err = do(ctx, conn.Conn().PgConn())
 	return err, conn.Conn().IsClosed()
 }
