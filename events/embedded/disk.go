@@ -6,19 +6,14 @@ import (
 	"path/filepath"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/diskspace"
 )
 
 // DefaultMinFree is enough for what Badger has taken and not yet put into tables: two memtables
 // and their logs.
 const DefaultMinFree = 64 << 20
 
-// compactionRoom is the most that Badger needs besides, to write tables anew beside the old
-// ones; it is never more than all tables have. Measured with 1 GiB of payloads that do not
-// compress, after the last commit: 52 MiB.
-const compactionRoom = 128 << 20
-
-// disk watches the free space, since Badger on a full disk does not return an error: a page of
-// a memory map that cannot be written is a SIGBUS, and the end of the process.
+// disk watches the free space.
 type disk struct {
 	dir     string
 	minFree uint64
@@ -31,7 +26,7 @@ func newDisk(cfg Config) disk {
 		d.minFree = DefaultMinFree
 	}
 	if d.free == nil {
-		d.free = freeSpace
+		d.free = diskspace.Free
 	}
 	return d
 }
@@ -54,13 +49,8 @@ func (d disk) roomToReserve(tables uint64) error {
 }
 
 func (d disk) atLeast(minFree, tables uint64) error {
-	need := minFree + min(tables, compactionRoom)
-	free, err := d.free(d.dir)
-	if err != nil {
-		return fmt.Errorf("%w: ask for the free space of %s: %w", events.ErrUnavailable, d.dir, err)
-	}
-	if free < need {
-		return fmt.Errorf("%w: disk full: %s has %d MiB free and needs %d MiB: make room", events.ErrUnavailable, d.dir, free>>20, need>>20)
+	if err := diskspace.Need(d.free, d.dir, minFree+min(tables, diskspace.CompactionRoom)); err != nil {
+		return fmt.Errorf("%w: %w", events.ErrUnavailable, err)
 	}
 	return nil
 }

@@ -1,11 +1,10 @@
 package embedded
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
+
+	"github.com/tenantry/tenantry/internal/diskspace"
 )
 
 // reserveFile keeps the room that Badger needs to write its memtables when the store is closed.
@@ -16,23 +15,17 @@ const reserveFile = "RESERVE"
 // reserve takes the room for Close while there is plenty. It is no fault where that cannot be: a
 // store without it is closed all the same while the disk has room.
 func (s *Store) reserve() {
-	if err := s.disk.roomToReserve(s.tables()); err != nil {
-		s.log.Debug("event store has no reserve to be closed with", "dir", s.dir, "err", err)
-		return
+	err := s.disk.roomToReserve(s.tables())
+	if err == nil {
+		err = diskspace.Reserve(filepath.Join(s.dir, reserveFile), int64(s.disk.reserve()))
 	}
-	if err := allocate(filepath.Join(s.dir, reserveFile), int64(s.disk.reserve())); err != nil {
-		s.log.Debug("event store has no reserve to be closed with", "dir", s.dir, "err", errors.Join(err, s.release()))
+	if err != nil {
+		s.log.Debug("event store has no reserve to be closed with", "dir", s.dir, "err", err)
 	}
 }
 
 // release gives the reserved room back.
-func (s *Store) release() error {
-	err := os.Remove(filepath.Join(s.dir, reserveFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (s *Store) release() error { return diskspace.Release(filepath.Join(s.dir, reserveFile)) }
 
 // closeDisk closes the database, with the reserve where the disk is full.
 func (s *Store) closeDisk() error {

@@ -10,15 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeSpace is what a process without privileges may still write.
-func freeSpace(dir string) (uint64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, err
-	}
-	return st.Bavail * uint64(st.Bsize), nil
-}
-
 // lock takes the lock that Badger takes of a directory, until the function that it returns is
 // called. Badger takes it itself when it opens, but what is done before must not meet a
 // directory at work.
