@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -264,6 +265,36 @@ func TestHistory_OfATenant_InPages(t *testing.T) {
 	s.get("/v1/tenants/ten_acme/events?page_token=x").refused(400, "bad-request")
 	s.get("/v1/tenants/ten_acme/events?after=1").refused(400, "bad-request")
 	s.get("/v1/tenants/ten_nobody/events").refused(404, "not-found")
+}
+
+// bounded is a store of which no stream is read whole, nor more of it than a page needs.
+type bounded struct {
+	events.Store
+	most int // events read at once
+}
+
+func (b *bounded) Load(context.Context, events.StreamID, uint64) ([]events.Event, error) {
+	return nil, errors.New("the whole stream was asked for")
+}
+
+func (b *bounded) History(ctx context.Context, id events.StreamID, after uint64, limit int) ([]events.Event, error) {
+	out, err := b.Store.History(ctx, id, after, limit)
+	b.most = max(b.most, len(out))
+	return out, err
+}
+
+func TestHistory_OfALongLife_ReadsNoMoreThanThePage(t *testing.T) {
+	store := openStore(t)
+	s := newServerOn(t, store)
+	s.acme("")
+	for i := range 40 {
+		s.must("PATCH", "/v1/tenants/ten_acme", fmt.Sprintf(`{"name":"Acme %d"}`, i))
+	}
+	counted := &bounded{Store: store}
+	page := newServerOn(t, counted).get("/v1/tenants/ten_acme/events?page_size=5").want(200)
+	if counted.most != 6 || !strings.Contains(page.body, "next_page_token") {
+		t.Errorf("a page of 5 read %d events: %s", counted.most, page.body)
+	}
 }
 
 func TestReads_AreOfTheStore_NotOfACopy(t *testing.T) {
