@@ -18,7 +18,7 @@ import (
 // session leadSession after the last question that it got: so a leader that was paused, or cut off,
 // has given up before another can lead, or does so as the first thing when it goes on.
 const (
-	leadInterval = 400 * time.Millisecond
+	leadInterval = 500 * time.Millisecond
 	leadLost     = 1400 * time.Millisecond
 	leadSession  = 1800 * time.Millisecond
 )

@@ -12,10 +12,10 @@ import (
 
 // How often the head is asked for while somebody waits. After each event of another process the
 // poller asks again soon, since more may follow, and then less and less often: a store on which nothing
-// happens costs twelve small queries a second, whoever and however many wait.
+// happens costs eleven small queries a second, whoever and however many wait.
 const (
 	pollSoonest = 2 * time.Millisecond
-	pollLatest  = 80 * time.Millisecond
+	pollLatest  = 90 * time.Millisecond
 )
 
 // tail is the end of the log as far as this process knows.
