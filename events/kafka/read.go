@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"sort"
 	"time"
 
@@ -187,6 +189,12 @@ func (s *slab) take(b protocol.Bytes) ([]byte, error) {
 // Last returns the last record of the partition; false when it holds none, which is also so
 // when retention has removed all that it ever held.
 func (c *Cluster) Last(ctx context.Context, topic string, partition int) (Record, bool, error) {
+	return c.LastBefore(ctx, topic, partition, math.MaxInt64)
+}
+
+// LastBefore returns the last record of the partition with an offset below before; false when it
+// holds none.
+func (c *Cluster) LastBefore(ctx context.Context, topic string, partition int, before int64) (Record, bool, error) {
 	all, err := c.Offsets(ctx, topic)
 	if err != nil {
 		return Record{}, false, err
@@ -196,7 +204,7 @@ func (c *Cluster) Last(ctx context.Context, topic string, partition int) (Record
 		return Record{}, false, fmt.Errorf("topic %s has %d partitions, and no %d", topic, len(all), partition)
 	}
 	// One step usually. Marks of a transaction, which nobody should write here, take more.
-	for at := held.End - 1; at >= held.First; at-- {
+	for at := min(held.End, before) - 1; at >= held.First; at-- {
 		records, _, err := c.Fetch(ctx, topic, partition, at, quickWait, 1)
 		if errors.Is(err, ErrOffsetOutOfRange) {
 			return Record{}, false, nil // Retention went past it meanwhile.
@@ -204,8 +212,11 @@ func (c *Cluster) Last(ctx context.Context, topic string, partition int) (Record
 		if err != nil {
 			return Record{}, false, err
 		}
-		if len(records) > 0 {
-			return records[len(records)-1], true, nil
+		// A batch is answered whole, so that later ones may come with it.
+		for _, r := range slices.Backward(records) {
+			if r.Offset < before {
+				return r, true, nil
+			}
 		}
 	}
 	return Record{}, false, nil

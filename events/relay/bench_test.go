@@ -102,7 +102,7 @@ func BenchmarkRelay_StoreToNowhere(b *testing.B) {
 type nowhere struct{ partitions int }
 
 func (n nowhere) Partitions(context.Context) (int, error) { return n.partitions, nil }
-func (nowhere) Last(context.Context, int) (kafka.Record, bool, error) {
+func (nowhere) Last(context.Context, int, int64) (kafka.Record, bool, error) {
 	return kafka.Record{}, false, nil
 }
 func (n nowhere) NewProducer(context.Context) (Producer, error) { return n, nil }

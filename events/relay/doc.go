@@ -30,14 +30,18 @@
 //     beyond this store's end, or of another event than this store has at that position, Run
 //     refuses with ErrForeignRecords. (A watermark's ID is derived from the event at its
 //     position for this.) This also finds a store that was restored to an earlier past and
-//     has grown since.
+//     has grown since: that is ErrRestored. Once it has a new identity, and Config.Was knows
+//     the one before, it is published whole behind the old records.
+//   - Of several relays one publishes (Config.Lead). One that led before, and was paused or cut
+//     off when it lost the lead, is shut out by Kafka from each partition that the new one has
+//     written to, which is the first thing that it does (FencedKafkaTopic; see fence.go).
 //
 // # What is not
 //
-// An event may stand in the topic twice when two relays write at the same time, for instance
+// Without fences (KafkaTopic, for a relay that is the only one; or a Kafka without transactional
+// IDs) an event may stand in the topic twice when two relays write at the same time, for instance
 // one that was paused and thought dead, or when a batch that a killed process had sent reaches
-// the broker after its successor has looked. Kafka fences no idempotent producer of another
-// ID. Each relay notices by the offsets that it gets, stops, and looks again, so that it is a
+// the broker after its successor has looked. Each relay notices by the offsets that it gets, stops, and looks again, so that it is a
 // batch or two and not a stream of them. And each relay's own records are without a hole
 // behind what it found. So for every record, whoever wrote it, all events of the partition
 // before it stand before it: a reader who skips the events at or below the last position that
@@ -68,6 +72,9 @@
 //	topic deleted while running         waits until somebody makes it again; Status: stalled or failing
 //	topic was emptied                   all is published again from position 1
 //	another writer in the topic         session ends; Status: failing; failures_total{cause="disturbed"}
+//	lead lost                           session ends; it waits for the lead again; Status: standby
+//	shut out by another relay           the same; failures_total{cause="lead"}
+//	who leads cannot be found out       tried again, from 100 ms to 5 s later; failures_total{cause="lead"}
 //
 // Memory: what was read and is not yet acknowledged is bounded by 16 MiB and one page.
 package relay

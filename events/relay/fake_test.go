@@ -155,13 +155,16 @@ func (m *memoryTopic) Partitions(ctx context.Context) (int, error) {
 	return len(m.partitions), ctx.Err()
 }
 
-func (m *memoryTopic) Last(ctx context.Context, partition int) (kafka.Record, bool, error) {
+func (m *memoryTopic) Last(ctx context.Context, partition int, before int64) (kafka.Record, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return kafka.Record{}, false, err
 	}
 	all := m.partitions[partition]
+	if before < int64(len(all)) {
+		all = all[:before]
+	}
 	if len(all) == 0 {
 		return kafka.Record{}, false, nil
 	}

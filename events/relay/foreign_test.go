@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -46,36 +48,38 @@ func TestRelay_TopicHoldsAnotherHistory_Refuses(t *testing.T) {
 		name   string
 		change func(*testing.T, *memoryStore, *memoryTopic)
 		says   string
+		// The store's own records, which it does not have any more.
+		restored bool
 	}{
 		{"records of another store", func(_ *testing.T, s *memoryStore, _ *memoryTopic) {
 			s.id = uuid.New()
-		}, "is of store"},
+		}, "is of store", false},
 		{"events of another store", func(t *testing.T, s *memoryStore, topic *memoryTopic) {
 			withoutMarks(t, topic)
 			s.id = uuid.New()
-		}, "is of store"},
+		}, "is of store", false},
 		{"store restored to an earlier past", func(_ *testing.T, s *memoryStore, _ *memoryTopic) {
 			s.restore(15)
-		}, "is of position 20, and this store ends at 15"},
+		}, "is of position 20, and this store ends at 15", true},
 		{"store restored to an earlier past, events last", func(t *testing.T, s *memoryStore, topic *memoryTopic) {
 			withoutMarks(t, topic)
 			s.restore(15)
-		}, "and this store ends at 15"},
+		}, "and this store ends at 15", true},
 		{"store restored to nothing", func(_ *testing.T, s *memoryStore, _ *memoryTopic) {
 			s.restore(0)
-		}, "and this store ends at 0"},
+		}, "and this store ends at 0", true},
 		{"restored and grown again", func(t *testing.T, s *memoryStore, _ *memoryTopic) {
 			s.restore(15)
 			s.append(streams(t, 20)...)
-		}, "another event at position 20"},
+		}, "another event at position 20", true},
 		{"restored and grown again, events last", func(t *testing.T, s *memoryStore, topic *memoryTopic) {
 			withoutMarks(t, topic)
 			s.restore(15)
 			s.append(streams(t, 20)...)
-		}, "another event at position"},
+		}, "another event at position", true},
 		{"somebody else's record", func(_ *testing.T, _ *memoryStore, topic *memoryTopic) {
 			topic.put(1, kafka.Record{Key: []byte("k"), Value: []byte("v")})
-		}, "cannot be read"},
+		}, "cannot be read", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			store, topic := published(t, partitions)
@@ -85,6 +89,12 @@ func TestRelay_TopicHoldsAnotherHistory_Refuses(t *testing.T) {
 			err := r.Run(deadline(t)) // not RunOnce: it must not be tried again and again
 			if !errors.Is(err, ErrForeignRecords) {
 				t.Fatalf("Run = %v, want ErrForeignRecords", err)
+			}
+			if errors.Is(err, ErrRestored) != c.restored {
+				t.Errorf("Run = %v, is ErrRestored: %t, want %t", err, !c.restored, c.restored)
+			}
+			if says := "--accept-restore"; strings.Contains(err.Error(), says) != c.restored {
+				t.Errorf("Run = %v, says %q: %t, want %t", err, says, !c.restored, c.restored)
 			}
 			for _, says := range []string{c.says, "delete the topic", "--kafka-topic"} {
 				if !strings.Contains(err.Error(), says) {
@@ -177,6 +187,47 @@ func TestRelay_StoreHasAHole_StopsBeforeIt(t *testing.T) {
 	for p, records := range topic.records() {
 		if len(records) > 0 {
 			t.Errorf("partition %d has %d records of a page with a hole", p, len(records))
+		}
+	}
+}
+
+func TestRelay_RestoredStoreWithANewIdentity_IsPublishedWholeBehindTheOldRecords(t *testing.T) {
+	const partitions = 3
+	for _, marked := range []bool{true, false} {
+		store, topic := published(t, partitions)
+		if !marked {
+			withoutMarks(t, topic)
+		}
+		old := topic.records()
+		oldID := store.id
+		store.restore(15)
+		store.append(streams(t, 20)...)
+		config := Config{Store: store, Topic: topic, Partitions: partitions, Was: func(_ context.Context, id uuid.UUID) (bool, error) {
+			return id == oldID, nil
+		}}
+		// Only with a new identity: the regions could not tell the two pasts apart.
+		if err := newRelay(t, config).RunOnce(t.Context()); !errors.Is(err, ErrRestored) {
+			t.Fatalf("RunOnce with the old identity = %v, want ErrRestored", err)
+		}
+		store.id = uuid.New()
+		for range 3 { // it goes on where it was, like any store
+			store.append(streams(t, 2)...)
+			if err := newRelay(t, config).RunOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := topic.records()
+		for p := range all {
+			if fmt.Sprint(all[p][:len(old[p])]) != fmt.Sprint(old[p]) {
+				t.Errorf("the old records of partition %d were changed", p)
+			}
+			all[p] = all[p][len(old[p]):]
+		}
+		if err := checkTopic(all, store.all(), store.id, true); err != nil {
+			t.Errorf("behind the old records: %v", err)
+		}
+		if err := newRelay(t, Config{Store: &memoryStore{id: uuid.New()}, Topic: topic, Partitions: partitions, Was: config.Was}).RunOnce(t.Context()); !errors.Is(err, ErrForeignRecords) {
+			t.Errorf("RunOnce of a third store = %v, want ErrForeignRecords", err)
 		}
 	}
 }

@@ -36,6 +36,7 @@ type lane struct {
 	build    builder
 	previous uint64 // position of the partition's last event
 	next     int64  // offset that the next record must get; -1: unknown
+	fence    mark   // to be written before anything else; time zero: none
 }
 
 // add hands events to the lane. They are later than all that it has.
@@ -64,6 +65,9 @@ func (l *lane) signal() {
 
 // run produces until ctx ends, or something fails, or finish is closed and all is written.
 func (l *lane) run(ctx context.Context, producer Producer, finish <-chan struct{}) error {
+	if err := l.shutOut(ctx, producer); err != nil {
+		return err
+	}
 	for {
 		finishing := false
 		select {
@@ -112,15 +116,10 @@ func (l *lane) produce(ctx context.Context, producer Producer) (bool, error) {
 		return false, failed(causeKafka, fmt.Errorf("publish %s to partition %d: %w", l.describe(batch, m), l.partition, err))
 	}
 	crashpoint.Hit(crashpoint.RelayAfterProduce)
-	if offset >= 0 && l.next >= 0 && offset != l.next {
-		return false, failed(causeDisturbed, fmt.Errorf("partition %d: a batch was stored at offset %d, not %d: %w (does a second relay run?)",
-			l.partition, offset, l.next, errDisturbed))
+	if err := l.landed(offset, len(l.build.records)); err != nil {
+		return false, err
 	}
 	l.previous = previous
-	l.next = -1
-	if offset >= 0 {
-		l.next = offset + int64(len(l.build.records))
-	}
 	l.land()
 	l.session.published(batch, !m.time.IsZero(), time.Since(began))
 	return true, nil

@@ -16,7 +16,7 @@ type metrics struct {
 	failures   *prometheus.CounterVec
 	produce    prometheus.Histogram
 
-	publishing, published, head, lag, age *prometheus.Desc
+	leading, publishing, published, head, lag, age *prometheus.Desc
 }
 
 func newMetrics(r *Relay) *metrics {
@@ -33,20 +33,21 @@ func newMetrics(r *Relay) *metrics {
 		watermarks: counter("watermarks_total", "Watermarks that Kafka acknowledged."),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tenantry_relay_failures_total",
-			Help: "Errors after which the relay began again, or (cause refused) stopped: store, kafka, disturbed (another writer), refused.",
+			Help: "Errors after which the relay began again, or (cause refused) stopped: store, kafka, disturbed (another writer), lead (who leads could not be found out, or another took over), refused.",
 		}, []string{"cause"}),
 		produce: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tenantry_relay_produce_seconds",
 			Help:    "Time from sending a batch to Kafka's acknowledgement, with all repetitions.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 14), // 0.1 ms to 15 s
 		}),
+		leading:    desc("leading", "1 while this process is the one that publishes; 0: another is, or none."),
 		publishing: desc("publishing", "1 while this process publishes and Kafka answers, else 0."),
 		published:  desc("published_position", "Every event up to this position is in Kafka."),
 		head:       desc("head_position", "Position of the store's last event, as last seen."),
 		lag:        desc("lag_events", "Events in the store that are not yet in Kafka."),
 		age:        desc("lag_seconds", "Age of the oldest event that is not yet in Kafka; 0 when there is none."),
 	}
-	for _, cause := range []string{causeStore, causeKafka, causeDisturbed, causeRefused} {
+	for _, cause := range []string{causeStore, causeKafka, causeDisturbed, causeLead, causeRefused} {
 		m.failures.WithLabelValues(cause) // so that a first failure is an increase from 0
 	}
 	return m
@@ -61,7 +62,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, c := range m.collectors() {
 		c.Describe(out)
 	}
-	for _, d := range []*prometheus.Desc{m.publishing, m.published, m.head, m.lag, m.age} {
+	for _, d := range []*prometheus.Desc{m.leading, m.publishing, m.published, m.head, m.lag, m.age} {
 		out <- d
 	}
 }
@@ -75,17 +76,21 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
 	}
-	if s.State == StatePublishing {
-		gauge(m.publishing, 1)
-	} else {
-		gauge(m.publishing, 0)
-	}
+	gauge(m.leading, number(s.Leading))
+	gauge(m.publishing, number(s.State == StatePublishing))
 	gauge(m.head, float64(s.Head))
 	if s.Known { // Before the topic was looked at there is no number that would be true.
 		gauge(m.published, float64(s.Published))
 		gauge(m.lag, float64(s.Lag))
 		gauge(m.age, s.Age.Seconds())
 	}
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 func (m *metrics) batch(events int, marked bool, took time.Duration) {

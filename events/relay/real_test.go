@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -56,7 +57,13 @@ func closeBroker(t testing.TB, b *broker.Broker) {
 
 func connect(t testing.TB, partitions int, address ...string) *kafka.Cluster {
 	t.Helper()
-	c, err := kafka.New(kafka.Config{Brokers: address, Logger: silent})
+	c, _ := connectTo(t, strings.Join(address, ","), kafka.Topic{Name: topicName, Partitions: partitions})
+	return c
+}
+
+func connectTo(t testing.TB, addresses string, topic kafka.Topic) (*kafka.Cluster, string) {
+	t.Helper()
+	c, err := kafka.New(kafka.Config{Brokers: strings.Split(addresses, ","), Logger: silent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +72,10 @@ func connect(t testing.TB, partitions int, address ...string) *kafka.Cluster {
 			t.Errorf("close the cluster: %v", err)
 		}
 	})
-	if err := c.EnsureTopic(t.Context(), kafka.Topic{Name: topicName, Partitions: partitions}); err != nil {
+	if err := c.EnsureTopic(t.Context(), topic); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return c, topic.Name
 }
 
 // register makes a tenant and renames it, in one batch.
@@ -108,14 +115,19 @@ func numbered(t testing.TB, w, n int) events.StreamID {
 // stored reads the whole topic.
 func stored(t testing.TB, c *kafka.Cluster, partitions int) [][]kafka.Record {
 	t.Helper()
-	all, err := c.Offsets(t.Context(), topicName)
+	return storedIn(t, c, topicName, partitions)
+}
+
+func storedIn(t testing.TB, c *kafka.Cluster, topic string, partitions int) [][]kafka.Record {
+	t.Helper()
+	all, err := c.Offsets(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := make([][]kafka.Record, partitions)
 	for p := range out {
 		for at := all[p].First; at < all[p].End; {
-			records, _, err := c.Fetch(t.Context(), topicName, p, at, time.Second, 1<<20)
+			records, _, err := c.Fetch(t.Context(), topic, p, at, time.Second, 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
@@ -33,8 +34,8 @@ type Store interface {
 type Topic interface {
 	// Partitions is how many the topic has.
 	Partitions(ctx context.Context) (int, error)
-	// Last is the last record of a partition; false when it holds none.
-	Last(ctx context.Context, partition int) (kafka.Record, bool, error)
+	// Last is the last record of a partition with an offset below before; false when there is none.
+	Last(ctx context.Context, partition int, before int64) (kafka.Record, bool, error)
 	// NewProducer is a producer with an identity that no other has.
 	NewProducer(ctx context.Context) (Producer, error)
 }
@@ -52,12 +53,24 @@ type clusterTopic struct {
 	name    string
 }
 
+// FencedKafkaTopic is KafkaTopic, for a relay that is one of several, of which one leads. Its
+// producers shut out those of the leaders before.
+func FencedKafkaTopic(cluster *kafka.Cluster, name string) Topic {
+	return fencedTopic{clusterTopic{cluster, name}}
+}
+
+type fencedTopic struct{ clusterTopic }
+
+func (t fencedTopic) NewProducer(ctx context.Context) (Producer, error) {
+	return t.cluster.NewFencedProducer(ctx, t.name, "tenantry-relay-"+t.name)
+}
+
 func (t clusterTopic) Partitions(ctx context.Context) (int, error) {
 	return t.cluster.Partitions(ctx, t.name)
 }
 
-func (t clusterTopic) Last(ctx context.Context, partition int) (kafka.Record, bool, error) {
-	return t.cluster.Last(ctx, t.name, partition)
+func (t clusterTopic) Last(ctx context.Context, partition int, before int64) (kafka.Record, bool, error) {
+	return t.cluster.LastBefore(ctx, t.name, partition, before)
 }
 
 func (t clusterTopic) NewProducer(ctx context.Context) (Producer, error) {
@@ -69,6 +82,16 @@ type Config struct {
 	Store      Store
 	Topic      Topic
 	Partitions int // the topic must have so many
+
+	// Was tells whether the store had that identity until it was given a new one, after it was
+	// restored to an earlier past (ErrRestored). Records of such a past are left as they are, and
+	// the whole log is published behind them. Nil: there is no such past.
+	Was func(ctx context.Context, storeID uuid.UUID) (bool, error)
+
+	// Lead waits until this relay is the one that may publish, and returns a context that ends
+	// when it no longer is. release gives the lead up; it is called once, when nothing is
+	// written any more. An error is tried again, like one of the store. Nil: there is no other.
+	Lead func(ctx context.Context) (lead context.Context, release func(), err error)
 
 	MarkEvery time.Duration // least time between the watermarks of a partition while events flow; 100 ms
 	IdleEvery time.Duration // time between watermarks while nothing happens; 1 s
@@ -135,35 +158,89 @@ func New(config Config) (*Relay, error) {
 	return r, nil
 }
 
-// Run publishes until ctx ends, and then returns nil. It goes on after every error but those
-// where going on would do harm: [ErrForeignRecords] and [ErrPartitions].
+// Run publishes, while it leads, until ctx ends, and then returns nil. It goes on after every
+// error but those where going on would do harm: [ErrForeignRecords] and [ErrPartitions].
 func (r *Relay) Run(ctx context.Context) error {
 	r.running.Lock()
 	defer r.running.Unlock()
 	pause := r.config.RetryMin
 	for {
-		progress, err := r.session(ctx, false)
-		if ctx.Err() != nil {
+		progress, err := r.lead(ctx)
+		switch {
+		case ctx.Err() != nil:
 			r.stopped()
 			return nil
-		}
-		if refused(err) {
+		case refused(err):
 			r.refusing(err)
 			return err
+		case err == nil: // The lead was lost.
+			pause = r.config.RetryMin
+			continue
+		case errors.Is(err, kafka.ErrFenced):
+			r.fenced(err)
+		default:
+			r.failing(err)
 		}
 		if progress {
 			pause = r.config.RetryMin
 		}
-		r.failing(err)
-		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if wait(ctx, pause) != nil {
 			r.stopped()
 			return nil
 		}
 		pause = min(2*pause, r.config.RetryMax)
+	}
+}
+
+// lead waits for the lead, and publishes while it has it. It returns nil when the lead was lost,
+// and else the first error that the lead has to be asked for again after; progress tells whether
+// anything was stored.
+func (r *Relay) lead(ctx context.Context) (progress bool, err error) {
+	if r.config.Lead == nil {
+		return r.session(ctx, false)
+	}
+	r.standby()
+	lead, release, err := r.config.Lead(ctx)
+	if err != nil {
+		return false, failed(causeLead, fmt.Errorf("ask for the lead: %w", err))
+	}
+	defer release()
+	defer r.follows()
+	r.log.Info("this relay leads")
+	pause := r.config.RetryMin
+	for {
+		stored, err := r.session(lead, false)
+		progress = progress || stored
+		switch {
+		case ctx.Err() != nil:
+			return progress, nil
+		case lead.Err() != nil:
+			r.log.Warn("this relay no longer leads", "err", context.Cause(lead))
+			return progress, nil
+		case refused(err), errors.Is(err, kafka.ErrFenced):
+			// Who was fenced and began again would fence the other, for ever. It has to ask first.
+			return progress, err
+		}
+		if stored {
+			pause = r.config.RetryMin
+		}
+		r.failing(err)
+		if wait(lead, pause) != nil {
+			return progress, nil
+		}
+		pause = min(2*pause, r.config.RetryMax)
+	}
+}
+
+// wait waits about so long, or returns the context's error.
+func wait(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -172,6 +249,16 @@ func (r *Relay) Run(ctx context.Context) error {
 func (r *Relay) RunOnce(ctx context.Context) error {
 	r.running.Lock()
 	defer r.running.Unlock()
+	if r.config.Lead != nil {
+		r.standby()
+		lead, release, err := r.config.Lead(ctx)
+		if err != nil {
+			r.stopped()
+			return failed(causeLead, fmt.Errorf("ask for the lead: %w", err))
+		}
+		defer release()
+		ctx = lead
+	}
 	_, err := r.session(ctx, true)
 	switch {
 	case err == nil:
@@ -204,6 +291,7 @@ const (
 	causeStore     = "store"     // the store did not answer, or not as it promises
 	causeKafka     = "kafka"     // the broker did not take a batch, or tell what it has
 	causeDisturbed = "disturbed" // another writer's records were found
+	causeLead      = "lead"      // who leads could not be found out, or another took over
 	causeRefused   = "refused"   // going on would do harm
 )
 
@@ -218,6 +306,9 @@ func (f *failure) Unwrap() error { return f.error }
 func failed(cause string, err error) error { return &failure{cause: cause, error: err} }
 
 func causeOf(err error) string {
+	if errors.Is(err, kafka.ErrFenced) {
+		return causeLead
+	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f.cause
 	}

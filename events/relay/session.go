@@ -66,6 +66,10 @@ func (r *Relay) open(ctx context.Context) (*session, Producer, error) {
 	if err != nil {
 		return nil, nil, failed(causeKafka, fmt.Errorf("get a producer: %w", err))
 	}
+	fences := false
+	if p, ok := producer.(interface{ Fences() bool }); ok {
+		fences = p.Fences()
+	}
 	n := len(at.partitions)
 	s := &session{
 		relay:    r,
@@ -87,6 +91,9 @@ func (r *Relay) open(ctx context.Context) (*session, Producer, error) {
 			build:    builder{storeID: s.store, partition: partition},
 			previous: f.previous, next: f.next,
 		})
+		if fences {
+			s.lanes[partition].fence = fenceMark(f, at.ids)
+		}
 	}
 	s.marks.expect(at.marked)
 	s.marks.expect(observation{time: at.at, position: at.head.Position})

@@ -14,6 +14,7 @@ type State string
 // The states of a relay.
 const (
 	StateStopped    State = "stopped"    // neither Run nor RunOnce is running
+	StateStandby    State = "standby"    // another process leads, or it is being found out
 	StateStarting   State = "starting"   // it is finding out what the topic holds
 	StatePublishing State = "publishing" // all is well
 	StateStalled    State = "stalled"    // the broker owes an answer; the same batch is sent again until it comes
@@ -208,6 +209,33 @@ func (r *Relay) refusing(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.enter(StateRefused, err)
+	r.status.leading = false
+}
+
+// standby forgets how far this relay was: another has gone on since.
+func (r *Relay) standby() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := &r.status
+	if k.State != StateFailing { // which the operator has to see until we lead again
+		r.enter(StateStandby, nil)
+	}
+	k.leading, k.known, k.oldest, k.current = false, false, time.Time{}, nil
+}
+
+// fenced takes the news that another relay publishes.
+func (r *Relay) fenced(err error) {
+	r.metrics.failed(err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log.Warn("another relay has taken over; this one asks for the lead again", "err", err)
+	r.enter(StateStandby, nil)
+}
+
+// follows says that this relay no longer leads.
+func (r *Relay) follows() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.status.leading = false
 }
 

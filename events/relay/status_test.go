@@ -223,7 +223,7 @@ func TestRelay_TopicNeverSeen_ClaimsNoLag(t *testing.T) {
 type absentTopic struct{}
 
 func (absentTopic) Partitions(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
-func (absentTopic) Last(context.Context, int) (kafka.Record, bool, error) {
+func (absentTopic) Last(context.Context, int, int64) (kafka.Record, bool, error) {
 	return kafka.Record{}, false, errors.ErrUnsupported
 }
 func (absentTopic) NewProducer(context.Context) (Producer, error) { return nil, errors.ErrUnsupported }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,12 +19,26 @@ import (
 // the error's text says what does.
 var ErrForeignRecords = errors.New("the topic holds records of another history")
 
+// ErrRestored is an ErrForeignRecords where the records are of this very store: of events that it
+// does not have, or has others in place of. It was restored to an earlier past, and has to be
+// given a new identity before anything is published: the lost future has been read by others.
+var ErrRestored = errors.New("the store was restored to an earlier past")
+
+// restored is an ErrRestored with what was found and what to do.
+func restored(partition int, what error) error {
+	return failed(causeRefused, fmt.Errorf("%w: %w: the last record of partition %d %w. Nothing was published."+
+		" Start with --accept-restore to go on from what the store has now: it is given a new identity and published anew behind the"+
+		" old records, and the regions notice and rebuild themselves. (Or, if this is not the store that the topic belongs to: use another --kafka-topic."+
+		" Or delete the topic, on one machine kafka/ in the data directory, and start again.)",
+		ErrForeignRecords, ErrRestored, partition, what))
+}
+
 // foreign is an ErrForeignRecords with what was found and what to do.
 func foreign(partition int, what error) error {
 	return failed(causeRefused, fmt.Errorf("%w: the last record of partition %d %w. Nothing was published."+
 		" Either the topic belongs to another store: use another --kafka-topic."+
-		" Or the store was restored to an earlier past: stop, delete the topic (on one machine: kafka/ in the data directory),"+
-		" and start again; it is published anew, and the regions notice and rebuild themselves from the store",
+		" Or it is no longer wanted: stop, delete the topic (on one machine: kafka/ in the data directory),"+
+		" and start again; the store is published anew, and the regions notice and rebuild themselves from it",
 		ErrForeignRecords, partition, what))
 }
 
@@ -84,11 +99,13 @@ func (r *Relay) look(ctx context.Context) (survey, error) {
 	return s, nil
 }
 
-// last is a partition's last record, where it has one.
-type last struct {
+// last is a partition's last record, and with it those before it for as long as they are fences;
+// the newest first. None: the partition is empty.
+type last []lastRecord
+
+type lastRecord struct {
 	events.Record
 	offset int64
-	there  bool
 }
 
 func (r *Relay) lastRecords(ctx context.Context) ([]last, error) {
@@ -96,19 +113,9 @@ func (r *Relay) lastRecords(ctx context.Context) ([]last, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	for partition := range all {
 		group.Go(func() error {
-			record, ok, err := r.config.Topic.Last(ctx, partition)
-			if err != nil {
-				return failed(causeKafka, fmt.Errorf("read the last record of partition %d: %w", partition, err))
-			}
-			if !ok {
-				return nil
-			}
-			parsed, err := parse(record)
-			if err != nil {
-				return foreign(partition, fmt.Errorf("cannot be read: %w", err))
-			}
-			all[partition] = last{Record: parsed, offset: record.Offset, there: true}
-			return nil
+			var err error
+			all[partition], err = r.lastOf(ctx, partition)
+			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -117,34 +124,84 @@ func (r *Relay) lastRecords(ctx context.Context) ([]last, error) {
 	return all, nil
 }
 
-// compare holds a partition's last record against the store. Since an event's ID is its own,
+// maxFences bounds how far back a look goes. Beyond it an event may be published again.
+const maxFences = 1000
+
+// lastOf reads a partition's last record. A fence may have come late, behind records that its relay
+// did not know of, and then says less than they do.
+func (r *Relay) lastOf(ctx context.Context, partition int) (last, error) {
+	var all last
+	for before := int64(math.MaxInt64); len(all) < maxFences; before = all[len(all)-1].offset {
+		record, ok, err := r.config.Topic.Last(ctx, partition, before)
+		if err != nil {
+			return nil, failed(causeKafka, fmt.Errorf("read the last record of partition %d: %w", partition, err))
+		}
+		if !ok {
+			break
+		}
+		parsed, err := parse(record)
+		if err != nil {
+			return nil, foreign(partition, fmt.Errorf("cannot be read: %w", err))
+		}
+		all = append(all, lastRecord{Record: parsed, offset: record.Offset})
+		if !isFence(parsed) {
+			break
+		}
+	}
+	return all, nil
+}
+
+// compare holds a partition's last records against the store. Since an event's ID is its own,
 // and positions are given in order, a store that has the same event at the same position has
 // the same history up to there.
 func (r *Relay) compare(ctx context.Context, s *survey, partition int, l last) (found, error) {
-	if !l.there {
-		return found{next: -1}, nil
-	}
-	position := l.Event.Position
-	if l.StoreID != s.head.StoreID {
-		return found{}, foreign(partition, fmt.Errorf("is of store %s, and this store is %s", l.StoreID, s.head.StoreID))
-	}
-	if position > s.head.Position {
-		return found{}, foreign(partition, fmt.Errorf("is of position %d, and this store ends at %d", position, s.head.Position))
-	}
-	id, err := r.idAt(ctx, s, position)
-	if err != nil {
-		return found{}, err
-	}
-	f := found{complete: position, previous: position, next: l.offset + 1}
-	expected := id
-	if l.IsWatermark() {
-		f.previous, f.marked = l.Previous, l.Event.Time
-		expected = markID(mark{position: position, event: id, time: l.Event.Time}, partition)
-	}
-	if l.Event.ID != expected {
-		return found{}, foreign(partition, fmt.Errorf("tells of another event at position %d than this store has there", position))
+	f := found{next: -1}
+	for _, record := range l {
+		position := record.Event.Position
+		f.next = max(f.next, record.offset+1)
+		if record.StoreID != s.head.StoreID {
+			was, err := r.was(ctx, record.StoreID)
+			if err != nil {
+				return found{}, err
+			}
+			if was { // It holds nothing of ours yet: all is published, behind the old records.
+				continue
+			}
+			return found{}, foreign(partition, fmt.Errorf("is of store %s, and this store is %s", record.StoreID, s.head.StoreID))
+		}
+		if position > s.head.Position {
+			return found{}, restored(partition, fmt.Errorf("is of position %d, and this store ends at %d", position, s.head.Position))
+		}
+		id, err := r.idAt(ctx, s, position)
+		if err != nil {
+			return found{}, err
+		}
+		previous, expected := position, id
+		if record.IsWatermark() {
+			previous = record.Previous
+			expected = markID(mark{position: position, event: id, time: record.Event.Time}, partition)
+			if !isFence(record.Record) {
+				f.marked = record.Event.Time
+			}
+		}
+		if record.Event.ID != expected {
+			return found{}, restored(partition, fmt.Errorf("tells of another event at position %d than this store has there", position))
+		}
+		f.complete, f.previous = max(f.complete, position), max(f.previous, previous)
 	}
 	return f, nil
+}
+
+// was tells whether this store had that identity before it was restored.
+func (r *Relay) was(ctx context.Context, id uuid.UUID) (bool, error) {
+	if r.config.Was == nil {
+		return false, nil
+	}
+	was, err := r.config.Was(ctx, id)
+	if err != nil {
+		return false, failed(causeStore, fmt.Errorf("look for store %s among the identities before this one: %w", id, err))
+	}
+	return was, nil
 }
 
 // idAt is the ID of the store's event at a position.
