@@ -78,6 +78,9 @@ func (p *Projector) follow(ctx context.Context, m *readmodel.Model) error {
 		if err := p.apply(ctx, m, batch); err != nil {
 			return err
 		}
+		if p.trouble.Load() != nil {
+			p.trouble.Store(nil)
+		}
 		for _, d := range batch {
 			d.msg.Ack()
 		}

@@ -72,7 +72,8 @@ type Projector struct {
 	generation atomic.Pointer[string]
 	building   atomic.Pointer[string] // what Ready says while there is no model
 	ready      atomic.Bool
-	built      chan struct{} // closed when there is a model for the first time
+	trouble    atomic.Pointer[string] // why the copy is not kept up to date now; nil: it is
+	built      chan struct{}          // closed when there is a model for the first time
 	buildOnce  sync.Once
 
 	// Only Run touches these.
@@ -127,6 +128,15 @@ func (p *Projector) Ready() error {
 	return errors.New("the region is catching up")
 }
 
+// Following is nil while the copy is kept up to date, and else why not: the disk is full, the topic
+// cannot be read. What is there is served all the same.
+func (p *Projector) Following() error {
+	if why := p.trouble.Load(); why != nil {
+		return errors.New(*why)
+	}
+	return nil
+}
+
 func (p *Projector) setBuilding(format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	p.building.Store(&what)
@@ -176,8 +186,11 @@ func (p *Projector) Run(ctx context.Context) error {
 			return nil
 		}
 		if err == nil {
+			p.trouble.Store(nil)
 			continue
 		}
+		text := err.Error()
+		p.trouble.Store(&text)
 		// The same at every try would hide everything else in the log.
 		if why := reason(err); why != told || retries.rested() {
 			p.log.Error("stopped keeping the read model up to date; trying again", "err", err)

@@ -37,6 +37,7 @@ type Config struct {
 	Node   string // this process's name among the region's nodes
 
 	Ready      func() error  // nil once look-ups may be answered, else why not; asked at each look-up. Not given: once the copy is complete
+	Following  func() error  // nil while the copy is kept up to date, else why not; it is told and refuses nothing. nil: it is
 	Generation func() string // the read model's, for /v1/status; nil: ""
 
 	// MaxWaiting is how many requests may wait for a write at a time; 0: 10,000. Each of them
@@ -57,6 +58,7 @@ type API struct {
 	region     []string // as a header's values
 	node       string
 	ready      func() error
+	following  func() error
 	generation func() string
 	maxWaiting int64
 	waiting    atomic.Int64
@@ -76,11 +78,14 @@ type API struct {
 func New(cfg Config) *API {
 	a := &API{
 		reader: cfg.Reader, region: []string{cfg.Region}, node: cfg.Node,
-		ready: cfg.Ready, generation: cfg.Generation, maxWaiting: int64(cfg.MaxWaiting),
+		ready: cfg.Ready, following: cfg.Following, generation: cfg.Generation, maxWaiting: int64(cfg.MaxWaiting),
 		clock: cfg.Clock, log: cfg.Logger, traced: cfg.TracerProvider != nil,
 	}
 	if a.ready == nil {
 		a.ready = a.complete
+	}
+	if a.following == nil {
+		a.following = func() error { return nil }
 	}
 	if a.generation == nil {
 		a.generation = func() string { return "" }

@@ -33,6 +33,11 @@ func (a *API) readyz(c echo.Context) error {
 		}
 		lines.WriteString("[+]" + check.name + " ok\n")
 	}
+	// A copy that is not kept up to date is no reason to send look-ups elsewhere: the other nodes may
+	// be no better off, and each answer says how old it may be.
+	if err := a.following(); err != nil {
+		lines.WriteString("[!]following stopped: " + strings.Join(strings.Fields(err.Error()), " ") + "\n")
+	}
 	c.Response().Header()["Cache-Control"] = valueNoStore
 	_, verbose := c.QueryParams()["verbose"]
 	switch {

@@ -63,6 +63,26 @@ func TestStatus_OfANode_TellsHowFarItIs(t *testing.T) {
 	}
 }
 
+func TestNode_WhoseCopyIsNotKeptUpToDate_SaysWhyAndStaysReady(t *testing.T) {
+	trouble := errors.New("disk full: /data has 0 MiB free\nand needs 64 MiB")
+	n := newNode(t, func(cfg *queryapi.Config) { cfg.Following = func() error { return trouble } })
+	n.get("/readyz").is(t, http.StatusOK)
+	want := "[+]read-model ok\n[+]node ok\n[!]following stopped: disk full: /data has 0 MiB free and needs 64 MiB\nready\n"
+	if got := n.get("/readyz?verbose").is(t, http.StatusOK).body; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	var got struct {
+		NotFollowing string `json:"not_following"`
+	}
+	if err := json.Unmarshal([]byte(n.get("/v1/status").is(t, http.StatusOK).body), &got); err != nil || got.NotFollowing != trouble.Error() {
+		t.Errorf("status: got %q, %v", got.NotFollowing, err)
+	}
+	trouble = nil
+	if got := n.get("/v1/status").body; strings.Contains(got, "not_following") {
+		t.Errorf("it is said of one that follows: %s", got)
+	}
+}
+
 func TestStatus_OfANodeWithoutAModel_AnswersAllTheSame(t *testing.T) {
 	n := newNode(t)
 	n.live.Swap(nil)

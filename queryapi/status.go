@@ -18,7 +18,8 @@ type status struct {
 	Region      string                 `json:"region"`
 	Node        string                 `json:"node"`
 	Ready       bool                   `json:"ready"`
-	NotReady    string                 `json:"not_ready,omitzero"` // why
+	NotReady    string                 `json:"not_ready,omitzero"`     // why
+	NotFollowed string                 `json:"not_following,omitzero"` // why the copy is not kept up to date
 	Generation  string                 `json:"generation"`
 	StoreID     string                 `json:"store_id"`
 	Position    uint64                 `json:"position"`
@@ -47,6 +48,9 @@ func (a *API) status(c echo.Context) error {
 	}
 	if err := a.ready(); err != nil {
 		s.Ready, s.NotReady = false, err.Error()
+	}
+	if err := a.following(); err != nil {
+		s.NotFollowed = err.Error()
 	}
 	if p.StoreID != uuid.Nil {
 		s.StoreID = p.StoreID.String()

@@ -44,7 +44,7 @@ func OpenRegion(cfg RegionConfig) *Region {
 		Logger: cfg.Log, Registerer: registerer, TracerProvider: cfg.Tracer,
 	})
 	api := queryapi.New(queryapi.Config{
-		Reader: p.Live(), Region: cfg.Name, Node: nodeName(), Ready: p.Ready, Generation: p.Generation,
+		Reader: p.Live(), Region: cfg.Name, Node: nodeName(), Ready: p.Ready, Following: p.Following, Generation: p.Generation,
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	ctx, stop := context.WithCancel(context.Background())

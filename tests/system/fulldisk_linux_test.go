@@ -47,15 +47,21 @@ func TestDev_OnAFullDisk_RefusesCommandsAndAnswersLookUps_AndGoesOnOnceThereIsRo
 			if r := c.get(url + "/v1/lookup/acme.example"); r.status != http.StatusOK {
 				t.Errorf("with %d MiB left: a look-up in %s: %d %s", left>>20, name, r.status, r.body)
 			}
+			if r := c.get(url + "/readyz?verbose"); r.status != http.StatusOK || !strings.Contains(string(r.body), "[!]following stopped: ") || !strings.Contains(string(r.body), "disk full") {
+				t.Errorf("with %d MiB left: /readyz in %s: %d %s, want ready, and why it does not follow", left>>20, name, r.status, r.body)
+			}
 		}
-		if now := readTruth(t, c, d.Admin); now.head() != before.head() {
-			t.Errorf("with %d MiB left the log went on to %d", left>>20, now.head())
+		if now := readTruth(t, c, d.Admin); now.Head() != before.Head() {
+			t.Errorf("with %d MiB left the log went on to %d", left>>20, now.Head())
 		}
 	}
 	empty(t, disk)
 	c.must("POST", d.Admin+"/v1/tenants", tenant("after"))
 	w := checkRegions(t, c, d)
 	checkTopic(t, d.Kafka, w)
+	for _, url := range d.Regions {
+		await(t, func() bool { return !strings.Contains(string(c.get(url+"/readyz?verbose").body), "[!]") })
+	}
 
 	// Stopped while it is full, it ends as it should or says why not, and does not crash.
 	fill(t, disk, 0)
@@ -67,8 +73,8 @@ func TestDev_OnAFullDisk_RefusesCommandsAndAnswersLookUps_AndGoesOnOnceThereIsRo
 	refuses(t, devArgs(dir), "disk full", "make room")
 	empty(t, disk)
 	d = start(t, dir)
-	if again := checkRegions(t, c, d); again.head() != w.head() {
-		t.Errorf("got position %d, want %d", again.head(), w.head())
+	if again := checkRegions(t, c, d); again.Head() != w.Head() {
+		t.Errorf("got position %d, want %d", again.Head(), w.Head())
 	}
 	// Killed while it is full.
 	c.must("POST", d.Admin+"/v1/tenants", tenant("last"))
@@ -78,8 +84,8 @@ func TestDev_OnAFullDisk_RefusesCommandsAndAnswersLookUps_AndGoesOnOnceThereIsRo
 	d = start(t, dir)
 	again := checkRegions(t, c, d)
 	checkTopic(t, d.Kafka, again)
-	if again.head() != w.head()+2 {
-		t.Errorf("got position %d, want %d", again.head(), w.head()+2)
+	if again.Head() != w.Head()+2 {
+		t.Errorf("got position %d, want %d", again.Head(), w.Head()+2)
 	}
 	d.stop()
 }
