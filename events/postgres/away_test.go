@@ -29,8 +29,9 @@ func ownServer(t *testing.T) (*testservers.PostgresServer, string) {
 			t.Error(err)
 		}
 	})
-	migrate(t, postgres.MigrateConfig{Config: patient(server.URL())})
-	return server, server.URL()
+	url := server.URL()
+	migrate(t, postgres.MigrateConfig{Config: patient(url)})
+	return server, url
 }
 
 // brief gives up soon.
@@ -102,7 +103,7 @@ func eventually(t *testing.T, what string, try func() error) {
 
 // freeze stops all processes of the server in the middle of what they do, as a cut of the
 // network would, and returns what lets them go on.
-func freeze(t *testing.T, s *postgres.Store, server *testservers.PostgresServer) (thaw func()) {
+func freeze(t *testing.T, server *testservers.PostgresServer) (thaw func()) {
 	t.Helper()
 	pids := server.PIDs()
 	signal := func(sig syscall.Signal) {
@@ -125,7 +126,7 @@ func TestServerDoesNotAnswer_CallsAreRefusedAndGoOnWhenItDoes(t *testing.T) {
 	if _, err := s.Append(t.Context(), registration(t, 1)); err != nil {
 		t.Fatal(err)
 	}
-	thaw := freeze(t, s, server)
+	thaw := freeze(t, server)
 	unavailable(t, s)
 	// Those who wait behind one that is stuck are refused as well, each by itself.
 	race(8, func(w int) {

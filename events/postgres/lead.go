@@ -53,8 +53,7 @@ func (s *Store) Lead(ctx context.Context) (leading context.Context, release func
 		conn, led, err = s.tryLead(ctx, conn)
 		switch {
 		case led:
-			leading, release = s.lead(ctx, conn)
-			return leading, release, nil
+			return s.lead(ctx, conn)
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()
 		case errors.Is(err, ErrPooled):
@@ -153,7 +152,7 @@ func (s *Store) connectToLead(ctx context.Context) (*pgx.Conn, error) {
 }
 
 // lead keeps the session alive until it is released or lost.
-func (s *Store) lead(ctx context.Context, conn *pgx.Conn) (leading context.Context, release func()) {
+func (s *Store) lead(ctx context.Context, conn *pgx.Conn) (leading context.Context, release func(), err error) {
 	leading, end := context.WithCancelCause(ctx)
 	ended := make(chan struct{})
 	s.leaders.Go(func() {
@@ -164,7 +163,7 @@ func (s *Store) lead(ctx context.Context, conn *pgx.Conn) (leading context.Conte
 	return leading, func() {
 		end(context.Canceled)
 		<-ended
-	}
+	}, nil
 }
 
 // keepLead asks the server again and again until leadership has ended, and gives the lock back

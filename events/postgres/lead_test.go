@@ -25,7 +25,7 @@ func lead(t *testing.T, s *postgres.Store) (context.Context, func()) {
 }
 
 // ends waits until leadership has ended, and returns why.
-func ends(t *testing.T, leading context.Context) error {
+func ends(leading context.Context, t *testing.T) error {
 	t.Helper()
 	select {
 	case <-leading.Done():
@@ -75,7 +75,7 @@ func TestLead_OneOfTwoLeadsAndTheOtherFollowsWhenItIsReleased(t *testing.T) {
 	}
 	release()
 	release() // again does nothing
-	if err := ends(t, leading); !errors.Is(err, context.Canceled) {
+	if err := ends(leading, t); !errors.Is(err, context.Canceled) {
 		t.Errorf("cause: got %v, want Canceled", err)
 	}
 	if err := <-won; err != nil {
@@ -89,7 +89,7 @@ func TestLead_SessionIsEndedByTheServer_LeaderKnowsAndAnotherLeads(t *testing.T)
 	leading, _ := lead(t, first)
 	won := candidate(t, second)
 	exec(t, url, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
-	if err := ends(t, leading); err == nil || errors.Is(err, context.Canceled) {
+	if err := ends(leading, t); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("cause: got %v, want why it was lost", err)
 	}
 	if err := <-won; err != nil {
@@ -117,14 +117,14 @@ func TestLead_ContextOrStoreEnds_SoDoesLeadershipAndTheWaitForIt(t *testing.T) {
 		t.Errorf("who waited: got %v, want Canceled", err)
 	}
 	cancel()
-	if err := ends(t, leading); !errors.Is(err, context.Canceled) {
+	if err := ends(leading, t); !errors.Is(err, context.Canceled) {
 		t.Errorf("cause: got %v, want Canceled", err)
 	}
 	leading, release = lead(t, second)
 	if err := second.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := ends(t, leading); err == nil {
+	if err := ends(leading, t); err == nil {
 		t.Error("a closed store leads on")
 	}
 	release()

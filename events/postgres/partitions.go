@@ -30,7 +30,7 @@ func (p *partitions) prepare(ctx context.Context, conn *pgconn.PgConn, room uint
 	if err != nil {
 		if p.last > 0 && p.head+room <= p.last {
 			// Not urgent yet. Somebody may hold a lock on the table.
-			p.log.Warn("the next partition of the event log cannot be made; trying again with the next append", "position", p.head, "room until", p.last, "err", plain(err))
+			p.log.Warn("the next partition of the event log cannot be made; trying again with the next append", "position", p.head, "room_until", p.last, "err", plain(err))
 			return nil
 		}
 		return err

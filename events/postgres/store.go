@@ -214,7 +214,7 @@ func (s *Store) read(ctx context.Context, limit time.Duration, do func(ctx conte
 		return errClosed
 	}
 	for tries := 0; ; tries++ {
-		err, dead := s.readOnce(ctx, limit, do)
+		dead, err := s.readOnce(ctx, limit, do)
 		if err == nil {
 			return nil
 		}
@@ -226,7 +226,7 @@ func (s *Store) read(ctx context.Context, limit time.Duration, do func(ctx conte
 	}
 }
 
-func (s *Store) readOnce(ctx context.Context, limit time.Duration, do func(ctx context.Context, conn *pgconn.PgConn) error) (err error, dead bool) {
+func (s *Store) readOnce(ctx context.Context, limit time.Duration, do func(ctx context.Context, conn *pgconn.PgConn) error) (dead bool, err error) {
 	ctx, cancelAll := context.WithTimeout(ctx, limit)
 	defer cancelAll()
 	// A connection is to be had soon, or the server is away, or all are in use.
@@ -234,9 +234,9 @@ func (s *Store) readOnce(ctx context.Context, limit time.Duration, do func(ctx c
 	conn, err := s.reader.Acquire(soon)
 	cancel()
 	if err != nil {
-		return err, false
+		return false, err
 	}
 	defer conn.Release()
 	err = do(ctx, conn.Conn().PgConn())
-	return err, conn.Conn().IsClosed()
+	return conn.Conn().IsClosed(), err
 }

@@ -81,14 +81,7 @@ func texts(values ...string) *array {
 	return a
 }
 
-func int8s(values ...int64) *array {
-	a := newArray(oidInt8Array, oidInt8)
-	for _, v := range values {
-		a.int8(v)
-	}
-	return a
-}
-
+func int8s() *array  { return newArray(oidInt8Array, oidInt8) }
 func int4s() *array  { return newArray(oidInt4Array, oidInt4) }
 func byteas() *array { return newArray(oidByteaArray, oidBytea) }
 func times() *array  { return newArray(oidTimeArray, oidTime) }

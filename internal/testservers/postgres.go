@@ -257,7 +257,7 @@ func (s *PostgresServer) Command(ctx context.Context, program string, args ...st
 // Stop ends the server as an operator would ("fast"), and removes its data where that is
 // temporary. A second Stop does nothing.
 func (s *PostgresServer) Stop() error {
-	err := s.end(func(pid int) error { return interrupt(pid) })
+	err := s.end(interrupt)
 	if s.temporary != "" {
 		err = errors.Join(err, os.RemoveAll(s.temporary))
 	}

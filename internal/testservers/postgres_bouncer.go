@@ -29,7 +29,7 @@ func PgBouncer(tb testing.TB, postgresURL string) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "tenantry-pgbouncer-")
+	dir, err := os.MkdirTemp("", "tenantry-pgbouncer-") //nolint:usetesting // root's tb.TempDir is closed to the user that it runs as
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -56,7 +56,7 @@ default_pool_size = 3
 max_client_conn = 100
 `, server, port)
 	path := filepath.Join(dir, "pgbouncer.ini")
-	if err := os.WriteFile(path, []byte(config), 0o644); err != nil { //nolint:gosec // another user reads it, and the server is a test's
+	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
 		tb.Fatal(err)
 	}
 	logPath := filepath.Join(dir, "log")

@@ -89,10 +89,10 @@ func installDebianPostgres(ctx context.Context) error {
 	}
 	const conf = "/etc/postgresql-common/createcluster.conf"
 	if _, err := os.Stat(conf); errors.Is(err, os.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil { //nolint:gosec // a folder of /etc is for all to read
+		if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(conf, []byte("create_main_cluster = false\n"), 0o644); err != nil { //nolint:gosec // the same
+		if err := os.WriteFile(conf, []byte("create_main_cluster = false\n"), 0o644); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func fetchPostgres(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(scratch) //nolint:errcheck // it is in the temporary directory
+	defer os.RemoveAll(scratch)
 	jar := artifact + "-" + fetchedPostgres + ".jar"
 	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "dependency:copy",
 		"-Dartifact=io.zonky.test.postgres:"+artifact+":"+fetchedPostgres, "-DoutputDirectory="+scratch)
@@ -165,14 +165,14 @@ func unpackPostgres(ctx context.Context, jar, scratch, dir string) error {
 	if err := errors.Join(err, out.Close()); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // another user runs what is in it
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
 	whole, err := os.MkdirTemp(filepath.Dir(dir), "unpacking-")
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(whole, 0o755); err != nil { //nolint:gosec // the same
+	if err := os.Chmod(whole, 0o755); err != nil {
 		return err
 	}
 	if text, err := exec.CommandContext(ctx, "tar", "-xJf", archive, "-C", whole).CombinedOutput(); err != nil {

@@ -41,7 +41,7 @@ if [ -n "$remove" ] && [ "$word" != keep ]; then rm -rf "$remove"; fi
 `
 
 func startGuarded(dir, logPath, remove string, args []string) (*guardian, error) {
-	cmd := exec.Command("/bin/sh", append([]string{"-c", guardianScript, "guardian", remove}, args...)...) //nolint:noctx // it outlives every context, and ends with its pipe
+	cmd := exec.Command("/bin/sh", append([]string{"-c", guardianScript, "guardian", remove}, args...)...)
 	cmd.Env = append(os.Environ(), "log="+logPath)
 	cmd.Dir = dir
 	asServer(cmd)
@@ -122,7 +122,7 @@ func alive(pid int) bool {
 	if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
 		return false
 	}
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		_, noProc := os.Stat("/proc/self/stat")
 		return noProc != nil // without /proc a zombie counts as alive until its parent has waited
