@@ -25,8 +25,8 @@ func TestDev_OnADirectoryThatAnotherUses_SaysSoAndLeavesItAlone(t *testing.T) {
 	refuses(t, devArgs(dir), "in use")
 
 	c.must("POST", first.Admin+"/v1/tenants", `{"id":"ten_b","name":"B","hostnames":["b.example"],"home_region":"eu-west"}`)
-	if w := checkRegions(t, c, first); len(w.tenants) != 2 {
-		t.Errorf("got %d tenants, want 2", len(w.tenants))
+	if w := checkRegions(t, c, first); len(w.Tenants) != 2 {
+		t.Errorf("got %d tenants, want 2", len(w.Tenants))
 	}
 	if r := run(t, "status", "--data-dir", dir); r.code != 0 {
 		t.Errorf("the first dev is not found any more: exit code %d: %s", r.code, r.stderr)
@@ -61,8 +61,8 @@ func TestDev_OnAStoreOfANewerVersion_SaysSoAndLeavesItAlone(t *testing.T) {
 	}
 	write("store/FORMAT", string(ours))(t, dir)
 	d = start(t, dir)
-	if after := checkRegions(t, newClient(t), d); after.head() != before.head() {
-		t.Errorf("got position %d, want %d as before", after.head(), before.head())
+	if after := checkRegions(t, newClient(t), d); after.Head() != before.Head() {
+		t.Errorf("got position %d, want %d as before", after.Head(), before.Head())
 	}
 	d.stop()
 }
@@ -88,8 +88,8 @@ func TestDev_WithAPortInUse_SaysWhichAndHowToChooseAnother_AndLosesNothing(t *te
 		refuses(t, args, taken, flag)
 	}
 	d = start(t, dir)
-	if after := checkRegions(t, c, d); after.head() != before.head() || after.storeID != before.storeID {
-		t.Errorf("got position %d of store %s, want %d of %s as before", after.head(), after.storeID, before.head(), before.storeID)
+	if after := checkRegions(t, c, d); after.Head() != before.Head() || after.StoreID != before.StoreID {
+		t.Errorf("got position %d of store %s, want %d of %s as before", after.Head(), after.StoreID, before.Head(), before.StoreID)
 	}
 	d.stop()
 }

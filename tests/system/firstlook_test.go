@@ -47,7 +47,7 @@ func TestDev_WithTheExampleRoster_AnswersTheFirstLookUpInBothRegions(t *testing.
 	for _, line := range in {
 		line.checkHolds(t, w)
 	}
-	if got := len(w.tenants) + len(w.databases) + len(w.groups); got != len(in) {
+	if got := len(w.Tenants) + len(w.Databases) + len(w.Groups); got != len(in) {
 		t.Errorf("got %d streams from %d lines", got, len(in))
 	}
 	if out := d.stdout.String(); !strings.Contains(out, d.Admin) || !strings.Contains(out, d.Regions["eu-west"]) ||
@@ -58,8 +58,8 @@ func TestDev_WithTheExampleRoster_AnswersTheFirstLookUpInBothRegions(t *testing.
 
 	// `make run` again: the import changes nothing.
 	d = start(t, dir, "--import", roster)
-	if again := checkRegions(t, c, d); again.head() != w.head() {
-		t.Errorf("the second start ends at position %d, want %d as before", again.head(), w.head())
+	if again := checkRegions(t, c, d); again.Head() != w.Head() {
+		t.Errorf("the second start ends at position %d, want %d as before", again.Head(), w.Head())
 	}
 	d.stop()
 }
@@ -100,7 +100,7 @@ func TestDev_ToldToStop_InTheMiddleOfAnything_StopsInTimeWithExitCode0(t *testin
 			<-waiting // answered or cut off, but not left alone
 
 			d = start(t, dir)
-			if w := checkRegions(t, c, d); !w.has("ten_open") {
+			if w := checkRegions(t, c, d); !has(w, "ten_open") {
 				t.Error("ten_open was answered and is not there after the stop")
 			}
 			d.stop()

@@ -54,12 +54,12 @@ func TestKcat_ReadsTheTopicOfARunningDev_KeysHeadersAndJSON(t *testing.T) {
 			}
 			continue
 		}
-		e := w.log[len(got)]
+		e := w.Events[len(got)]
 		got = append(got, line)
 		for name, want := range map[string]string{
-			"ce_specversion": "1.0", "ce_id": e.ID.String(), "ce_type": string(e.Type), "ce_subject": "ten_acme", "ce_source": "/tenantry/" + w.storeID,
+			"ce_specversion": "1.0", "ce_id": e.ID.String(), "ce_type": string(e.Type), "ce_subject": "ten_acme", "ce_source": "/tenantry/" + w.StoreID,
 			"ce_position": []string{"1", "2"}[e.Position-1], "ce_version": []string{"1", "2"}[e.Version-1], "ce_previous": []string{"0", "1"}[e.Position-1],
-			"ce_storeid": w.storeID, "ce_actor": "ada", "ce_reason": "a test", "content-type": "application/json",
+			"ce_storeid": w.StoreID, "ce_actor": "ada", "ce_reason": "a test", "content-type": "application/json",
 		} {
 			if headers[name] != want {
 				t.Errorf("position %d: header %s is %q, want %q", e.Position, name, headers[name], want)
@@ -76,7 +76,7 @@ func TestKcat_ReadsTheTopicOfARunningDev_KeysHeadersAndJSON(t *testing.T) {
 			t.Errorf("position %d: value %s, want %s", e.Position, fields[3], e.Data)
 		}
 	}
-	if len(got) != len(w.log) || len(got) != 2 || watermarks == 0 {
+	if len(got) != len(w.Events) || len(got) != 2 || watermarks == 0 {
 		t.Errorf("kcat shows %d events and %d watermarks, want 2 and some:\n%s", len(got), watermarks, out)
 	}
 	d.stop()

@@ -84,7 +84,7 @@ func survive(t *testing.T, file string, kills int) []importAnswer {
 	w := checkRegions(t, k.c, d)
 	checkTopic(t, d.Kafka, w)
 	d.stop()
-	t.Logf("survived %d kills: %d of %d lines are in the catalogue, which ends at position %d", kills, len(k.answered), len(k.in), w.head())
+	t.Logf("survived %d kills: %d of %d lines are in the catalogue, which ends at position %d", kills, len(k.answered), len(k.in), w.Head())
 	return answers
 }
 

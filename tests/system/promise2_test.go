@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/tests/truth"
 )
 
 // step is one command of a tenant's life, on the tenant's own path.
@@ -83,7 +84,7 @@ func TestPromise2_EventsAreFoldedInOrderAndEachOnce_InEveryRegion(t *testing.T) 
 				f.add("%s at version %d, which it never had", id.ID, version)
 				continue
 			}
-			if g, err := canonical(got); err != nil || g != want {
+			if g, err := truth.Canonical(got); err != nil || g != want {
 				f.add("%s at version %d:\n%s\nthe log says\n%s", id.ID, version, g, want)
 			}
 		}
@@ -95,7 +96,7 @@ func TestPromise2_EventsAreFoldedInOrderAndEachOnce_InEveryRegion(t *testing.T) 
 
 	// Counted just after it can be seen; one too many never goes away again.
 	for _, region := range both {
-		want := fmt.Sprintf(`tenantry_projection_events_total{outcome="folded",region=%q} %d`, region, w.head())
+		want := fmt.Sprintf(`tenantry_projection_events_total{outcome="folded",region=%q} %d`, region, w.Head())
 		t.Logf("waiting for %s in /metrics: every event is folded, and once", want)
 		await(t, func() bool {
 			return strings.Contains(string(c.must("GET", d.Admin+"/metrics", "").body), want+"\n")
@@ -143,17 +144,17 @@ func watch(c *client, f *findings, region, url string, versions map[uint64]jsont
 
 // foldPrefixes are the contexts of all tenants at all versions, by "id version", asked for by the
 // primary hostname.
-func foldPrefixes(t *testing.T, w *truth) map[string]string {
+func foldPrefixes(t *testing.T, w *truth.Log) map[string]string {
 	t.Helper()
 	out := make(map[string]string)
 	tenants := make(map[events.StreamID]events.Tenant)
-	for _, e := range w.log {
+	for _, e := range w.Events {
 		next, err := tenants[e.Stream].Apply(e)
 		if err != nil {
 			t.Fatal(err)
 		}
 		tenants[e.Stream] = next
-		if out[fmt.Sprintf("%s %d", next.ID, next.Version)], err = canonical(w.context(next, "")); err != nil {
+		if out[fmt.Sprintf("%s %d", next.ID, next.Version)], err = truth.Canonical(w.Context(next, "")); err != nil {
 			t.Fatal(err)
 		}
 	}

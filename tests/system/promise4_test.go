@@ -17,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/internal/broker"
 	"github.com/tenantry/tenantry/internal/daemon"
 	"github.com/tenantry/tenantry/internal/telemetry"
+	"github.com/tenantry/tenantry/tests/truth"
 )
 
 func TestPromise4_WhenStoreAndKafkaAreGone_ARegionAnswersFromItsCopy_AlsoAfterARestart_AndSaysHowOldItMayBe(t *testing.T) {
@@ -30,7 +31,7 @@ func TestPromise4_WhenStoreAndKafkaAreGone_ARegionAnswersFromItsCopy_AlsoAfterAR
 	}
 	w := readTruth(t, c, up.catalogue.URL())
 	await(t, func() bool { return c.get(region.URL()+"/readyz").status == http.StatusOK })
-	awaitPosition(t, c, region.URL(), w.head())
+	awaitPosition(t, c, region.URL(), w.Head())
 
 	// Everything upstream goes, while the region runs.
 	up.close()
@@ -41,7 +42,7 @@ func TestPromise4_WhenStoreAndKafkaAreGone_ARegionAnswersFromItsCopy_AlsoAfterAR
 	}
 	checkAlone(t, c, region.URL(), w, last)
 	// A caller who wants to see more than there is gets told, and is not kept.
-	if r := c.get(fmt.Sprintf("%s/v1/lookup/t1.example?min_position=%d&wait=10ms", region.URL(), w.head()+1)); r.status != http.StatusGatewayTimeout {
+	if r := c.get(fmt.Sprintf("%s/v1/lookup/t1.example?min_position=%d&wait=10ms", region.URL(), w.Head()+1)); r.status != http.StatusGatewayTimeout {
 		t.Errorf("a position that cannot come: got %d %s, want 504", r.status, r.body)
 	}
 	if err := region.Close(); err != nil {
@@ -71,7 +72,7 @@ func TestPromise4_WhenStoreAndKafkaAreGone_ARegionAnswersFromItsCopy_AlsoAfterAR
 	await(t, func() bool { return c.get(region.URL()+"/readyz").status == http.StatusOK })
 	c.must("POST", up.catalogue.URL()+"/v1/tenants", `{"id":"ten_later","name":"L","hostnames":["later.example"],"home_region":"eu-west"}`)
 	later := readTruth(t, c, up.catalogue.URL())
-	awaitPosition(t, c, region.URL(), later.head())
+	awaitPosition(t, c, region.URL(), later.Head())
 	if r := c.get(region.URL() + "/v1/lookup/later.example"); r.status != http.StatusOK {
 		t.Errorf("after all is back: got %d %s", r.status, r.body)
 	}
@@ -84,11 +85,9 @@ func TestPromise4_WhenStoreAndKafkaAreGone_ARegionAnswersFromItsCopy_AlsoAfterAR
 
 // checkAlone expects a region without anybody upstream to answer every hostname rightly, and to say
 // truly that it was complete at a time: that of the last watermark that it has kept.
-func checkAlone(t *testing.T, c *client, url string, w *truth, last time.Time) {
+func checkAlone(t *testing.T, c *client, url string, w *truth.Log, last time.Time) {
 	t.Helper()
-	f := &findings{}
-	w.checkBatch(c, f, url, w.hostnames())
-	f.report(t, url)
+	report(t, url, w.CheckHostnames(t.Context(), c.node(url)))
 	if r := c.get(url + "/v1/lookup/t1.example"); r.status != http.StatusOK {
 		t.Errorf("got %d %s", r.status, r.body)
 	}

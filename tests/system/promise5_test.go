@@ -45,7 +45,7 @@ func TestPromise5_ManyClientsRaceForAHostname_ExactlyOneWinsAndBothRegionsSayWho
 	}
 	w := checkRegions(t, c, d) // whose fold refuses a hostname with two holders at any position
 	for round := range rounds {
-		if holder, ok := w.holder(fmt.Sprintf("round-%d.example", round)); !ok {
+		if holder, ok := w.Holder(fmt.Sprintf("round-%d.example", round)); !ok {
 			t.Errorf("round %d: nobody holds it", round)
 		} else if !strings.HasPrefix(holder.ID.String(), "ten_r") {
 			t.Errorf("round %d: %s holds it, which did not take part in the last race", round, holder.ID)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/tests/truth"
 )
 
 func TestPromise7_WhatIsRefused_SaysWhatToDo_AndChangesNothing(t *testing.T) {
@@ -63,7 +64,7 @@ func TestPromise7_WhatIsRefused_SaysWhatToDo_AndChangesNothing(t *testing.T) {
 		if !pointed {
 			t.Errorf("%s: got %s, want an error at %s", r.what, got.body, r.pointer)
 		}
-		if head := c.must("GET", fmt.Sprintf("%s/v1/events?after=%d", d.Admin, before.head()), ""); len(head.body) > 0 {
+		if head := c.must("GET", fmt.Sprintf("%s/v1/events?after=%d", d.Admin, before.Head()), ""); len(head.body) > 0 {
 			t.Fatalf("%s: refused, and it appended %s", r.what, head.body)
 		}
 	}
@@ -77,8 +78,8 @@ func TestPromise7_WhatIsRefused_SaysWhatToDo_AndChangesNothing(t *testing.T) {
 		t.Errorf("the import: got %v, want two invalid lines and one created", counts)
 	}
 	after := checkRegions(t, c, d)
-	if after.head() != before.head()+2 {
-		t.Errorf("the log ends at %d, want 2 events behind %d: the registration and its hostname", after.head(), before.head())
+	if after.Head() != before.Head()+2 {
+		t.Errorf("the log ends at %d, want 2 events behind %d: the registration and its hostname", after.Head(), before.Head())
 	}
 	now := export(t, c, d.Admin)
 	delete(now, "ten_refused")
@@ -94,9 +95,9 @@ func TestPromise7_WhatIsRefused_SaysWhatToDo_AndChangesNothing(t *testing.T) {
 }
 
 // deactivated is some tenant of the roster that is.
-func deactivated(t *testing.T, w *truth) string {
+func deactivated(t *testing.T, w *truth.Log) string {
 	t.Helper()
-	for id, tenant := range w.tenants {
+	for id, tenant := range w.Tenants {
 		if tenant.Status == events.StatusDeactivated {
 			return id.String()
 		}

@@ -65,7 +65,7 @@ func TestPromise1_CommandsSentAgainWithTheirKeysAfterKills_AllHappenOnce(t *test
 	for i := range writers {
 		id := fmt.Sprintf("ten_w%d", i)
 		var names []string
-		for _, e := range w.log {
+		for _, e := range w.Events {
 			if e.Stream.String() != id {
 				continue
 			}

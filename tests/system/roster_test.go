@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/tests/truth"
 )
 
 // rosterLine is one line of a file to import.
@@ -49,7 +50,7 @@ func readRoster(t *testing.T, path string) []rosterLine {
 				text = bytes.Replace(text, []byte(`"`+h+`"`), []byte(`"`+normal.String()+`"`), 1)
 			}
 		}
-		if line.canonical, err = canonical(jsontext.Value(text)); err != nil {
+		if line.canonical, err = truth.Canonical(jsontext.Value(text)); err != nil {
 			t.Fatalf("%s, line %d: %v", path, i+1, err)
 		}
 		out = append(out, line)
@@ -59,32 +60,32 @@ func readRoster(t *testing.T, path string) []rosterLine {
 
 // checkHolds expects the truth to have what a line of a file says of a tenant: that its hostnames
 // lead to it.
-func (l rosterLine) checkHolds(t *testing.T, w *truth) {
+func (l rosterLine) checkHolds(t *testing.T, w *truth.Log) {
 	t.Helper()
-	if !w.has(l.ID) {
+	if !has(w, l.ID) {
 		t.Errorf("line %d: %s is not there", l.number, l.ID)
 	}
 	for _, h := range l.Hostnames {
-		if holder, _ := w.holder(h); holder.ID.String() != l.ID {
+		if holder, _ := w.Holder(h); holder.ID.String() != l.ID {
 			t.Errorf("line %d: %s leads to %q, want %s", l.number, h, holder.ID, l.ID)
 		}
 	}
 }
 
 // has tells whether there is a stream with that ID.
-func (w *truth) has(id string) bool {
+func has(w *truth.Log, id string) bool {
 	s, err := events.ParseStreamID(id)
 	if err != nil {
 		return false
 	}
 	if id, ok := s.Tenant(); ok {
-		return w.tenants[id].Exists()
+		return w.Tenants[id].Exists()
 	}
 	if id, ok := s.Database(); ok {
-		return w.databases[id].Exists()
+		return w.Databases[id].Exists()
 	}
 	id2, _ := s.Group()
-	return w.groups[id2].Exists()
+	return w.Groups[id2].Exists()
 }
 
 // importAnswer is what the API answers to one line of an import.
@@ -136,7 +137,7 @@ func export(t *testing.T, c *client, admin string) map[string]string {
 			t.Fatalf("%v: %s", err, line)
 		}
 		var err error
-		if out[id.ID], err = canonical(jsontext.Value(line)); err != nil {
+		if out[id.ID], err = truth.Canonical(jsontext.Value(line)); err != nil {
 			t.Fatal(err)
 		}
 	}

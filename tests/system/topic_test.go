@@ -1,24 +1,18 @@
 package system
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"testing"
-	"time"
 
-	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/tests/truth"
 )
 
 const topic = "tenantry.events.v1"
 
-// checkTopic reads the whole topic as any Kafka client could, and expects each event of the log in it
-// once, in its stream's partition and in the order of positions, each record telling the one
-// before it.
-func checkTopic(t *testing.T, brokers []string, w *truth) {
+// checkTopic expects the topic to be what the log says.
+func checkTopic(t *testing.T, brokers []string, w *truth.Log) {
 	t.Helper()
 	cluster, err := kafka.New(kafka.Config{Brokers: brokers, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -27,85 +21,7 @@ func checkTopic(t *testing.T, brokers []string, w *truth) {
 	defer cluster.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	held, err := cluster.Offsets(ctx, topic)
-	if err != nil {
-		t.Fatal(err)
+	if err := w.CheckTopic(ctx, cluster, topic); err != nil {
+		t.Error(err)
 	}
-	seen := make(map[uint64]bool, len(w.log))
-	for p := range held {
-		if err := readPartition(ctx, cluster, p, len(held), held[p], w, seen); err != nil {
-			t.Errorf("partition %d: %v", p, err)
-		}
-	}
-	if len(seen) != len(w.log) {
-		t.Errorf("the topic holds %d events, the log %d", len(seen), len(w.log))
-	}
-}
-
-func readPartition(ctx context.Context, cluster *kafka.Cluster, partition, partitions int, held kafka.Offsets, w *truth, seen map[uint64]bool) error {
-	if held.First != 0 {
-		return fmt.Errorf("it begins at offset %d: retention cannot have come to it", held.First)
-	}
-	var faults []error
-	last := uint64(0) // the position of the last event
-	for offset := int64(0); offset < held.End; {
-		records, _, err := cluster.Fetch(ctx, topic, partition, offset, time.Second, 1<<20)
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
-			if r.Offset != offset {
-				faults = append(faults, fmt.Errorf("offset %d follows %d", r.Offset, offset-1))
-			}
-			offset = r.Offset + 1
-			record, err := checkRecord(r, partition, partitions, last, w)
-			if err != nil {
-				faults = append(faults, fmt.Errorf("offset %d: %w", r.Offset, err))
-				continue
-			}
-			if !record.IsWatermark() {
-				last = record.Event.Position
-				seen[last] = true
-			}
-		}
-	}
-	return errors.Join(faults[:min(len(faults), 5)]...)
-}
-
-// checkRecord expects a record that follows an event at position last.
-func checkRecord(r kafka.Record, partition, partitions int, last uint64, w *truth) (events.Record, error) {
-	record, err := events.ParseRecord(func(name string) string {
-		v, _ := r.Header(name)
-		return v
-	}, r.Value)
-	if err != nil {
-		return record, err
-	}
-	position := record.Event.Position
-	switch {
-	case record.StoreID.String() != w.storeID:
-		return record, fmt.Errorf("it is of store %s", record.StoreID)
-	case record.Previous != last:
-		return record, fmt.Errorf("position %d says that %d is before it, and %d is", position, record.Previous, last)
-	case record.IsWatermark():
-		if position < last {
-			return record, fmt.Errorf("a watermark of %d behind position %d", position, last)
-		}
-		return record, nil
-	case position <= last:
-		return record, fmt.Errorf("position %d stands behind %d: twice, or out of order", position, last)
-	case position > w.head():
-		return record, fmt.Errorf("position %d, where the log ends at %d", position, w.head())
-	}
-	e, got := w.log[position-1], record.Event
-	same := got.ID == e.ID && got.Stream == e.Stream && got.Version == e.Version && got.Type == e.Type && got.Time.Equal(e.Time) &&
-		got.Actor == e.Actor && got.Reason == e.Reason && bytes.Equal(got.Data, e.Data) &&
-		got.CorrelationID == e.CorrelationID && got.CausationID == e.CausationID && got.Traceparent == e.Traceparent
-	if !same {
-		return record, fmt.Errorf("position %d is\n%+v\nand in the log\n%+v", position, got, e)
-	}
-	if key := e.Stream.String(); string(r.Key) != key || events.Partition(key, partitions) != partition {
-		return record, fmt.Errorf("position %d of %s has the key %q in partition %d", position, key, r.Key, partition)
-	}
-	return record, nil
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/tenantry/tenantry/tests/truth"
 )
 
 // universities is real input: 10,251 organisations with 10,575 domains. What must become of them
@@ -52,8 +54,8 @@ func TestImport_OfRealInput_GivesItsNumbersAndEveryHostnameInBothRegions_AndASec
 	second := run(t, "import", universities, "--data-dir", dir, "--output", "json")
 	checkUniversityAnswers(t, second, "unchanged")
 	t.Logf("the second import: %s", strings.TrimSpace(second.stderr))
-	if again := readTruth(t, c, d.Admin); again.head() != w.head() {
-		t.Errorf("the second import moved the log from position %d to %d", w.head(), again.head())
+	if again := readTruth(t, c, d.Admin); again.Head() != w.Head() {
+		t.Errorf("the second import moved the log from position %d to %d", w.Head(), again.Head())
 	}
 
 	// As a person reads it.
@@ -71,8 +73,8 @@ func TestImport_OfRealInput_GivesItsNumbersAndEveryHostnameInBothRegions_AndASec
 
 	d = start(t, dir)
 	again := checkRegions(t, c, d)
-	if again.head() != w.head() || again.storeID != w.storeID {
-		t.Errorf("after a restart: position %d of store %s, want %d of %s", again.head(), again.storeID, w.head(), w.storeID)
+	if again.Head() != w.Head() || again.StoreID != w.StoreID {
+		t.Errorf("after a restart: position %d of store %s, want %d of %s", again.Head(), again.StoreID, w.Head(), w.StoreID)
 	}
 	checkUniversities(t, c, d, again)
 	t.Logf("resident memory of dev after the restart %s", residentMemory(d))
@@ -106,21 +108,21 @@ func checkUniversityAnswers(t *testing.T, r ran, status string) {
 }
 
 // checkUniversities expects the catalogue and both regions to hold what the file says.
-func checkUniversities(t *testing.T, c *client, d *dev, w *truth) {
+func checkUniversities(t *testing.T, c *client, d *dev, w *truth.Log) {
 	t.Helper()
-	if n := len(w.tenants); n != universitiesCreated {
+	if n := len(w.Tenants); n != universitiesCreated {
 		t.Errorf("got %d tenants, want %d", n, universitiesCreated)
 	}
-	if n := len(w.holders); n != universityHostnames {
+	if n := len(w.Holders); n != universityHostnames {
 		t.Errorf("got %d hostnames, want %d", n, universityHostnames)
 	}
 	exported := export(t, c, d.Admin)
 	for _, line := range readRoster(t, universities) {
 		if refused, ok := refusedUniversities[line.number]; ok {
-			if w.has(refused.id) {
+			if has(w, refused.id) {
 				t.Errorf("line %d was refused, and %s is there", line.number, refused.id)
 			}
-			if holder, _ := w.holder(refused.hostname); holder.ID.String() != refused.holder {
+			if holder, _ := w.Holder(refused.hostname); holder.ID.String() != refused.holder {
 				t.Errorf("%s is held by %q, want %s", refused.hostname, holder.ID, refused.holder)
 			}
 			continue
