@@ -239,5 +239,8 @@ func TestRelay_OldLeaderWritesBetweenLookAndFence_NothingIsDoubled(t *testing.T)
 // onApacheKafka makes a topic of the test's own on a real Kafka.
 func onApacheKafka(t *testing.T, partitions int) (*kafka.Cluster, string) {
 	t.Helper()
-	return connectTo(t, testservers.Kafka(t), kafka.Topic{Name: "relay-" + rand.Text()[:10], Partitions: partitions})
+	return connectTo(t, testservers.Kafka(t), kafka.Topic{Name: "relay-" + named(), Partitions: partitions})
 }
+
+// named is a part of a name that no other test has.
+func named() string { return rand.Text()[:10] }

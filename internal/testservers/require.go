@@ -14,3 +14,9 @@ func missing(tb testing.TB, server string, why error) {
 	}
 	tb.Skipf("%s is not there: %v", server, why)
 }
+
+// Missing ends a test that lacks a program which it cannot start or install itself.
+func Missing(tb testing.TB, program string, why error) {
+	tb.Helper()
+	missing(tb, program, why)
+}
