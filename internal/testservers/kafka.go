@@ -54,7 +54,8 @@ type KafkaOptions struct {
 type KafkaCluster struct {
 	Nodes []*KafkaNode
 
-	tools Tools
+	tools   Tools
+	options KafkaOptions
 }
 
 // NewKafka starts a cluster that lives as long as the test. Where Kafka cannot be had it skips the
@@ -102,7 +103,7 @@ func startKafka(ctx context.Context, tools Tools, dir string, options KafkaOptio
 	if err != nil {
 		return nil, err
 	}
-	err = c.format(ctx, options)
+	err = c.format(ctx)
 	for _, n := range c.Nodes {
 		if err == nil {
 			err = launch(n, n.argv()...)
@@ -135,7 +136,7 @@ func layOut(ctx context.Context, tools Tools, dir string, options KafkaOptions) 
 	if err != nil {
 		return nil, err
 	}
-	c := &KafkaCluster{tools: tools}
+	c := &KafkaCluster{tools: tools, options: options}
 	for i := range n {
 		node := &KafkaNode{ID: i + 1, cluster: c, dir: filepath.Join(dir, fmt.Sprintf("node-%d", i+1)), bound: map[Listener]string{}, advertised: map[Listener]string{}}
 		for j, l := range listeners {
@@ -165,9 +166,9 @@ func layOut(ctx context.Context, tools Tools, dir string, options KafkaOptions) 
 }
 
 // format makes the log directories, with the users' credentials in their first records.
-func (c *KafkaCluster) format(ctx context.Context, options KafkaOptions) error {
+func (c *KafkaCluster) format(ctx context.Context) error {
 	args := []string{"format", "-t", "dGVuYW50cnktdGVzdHMxMg"}
-	for user, password := range options.Users {
+	for user, password := range c.options.Users {
 		for _, mechanism := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} {
 			args = append(args, "--add-scram", fmt.Sprintf("%s=[name=%s,password=%s]", mechanism, user, password))
 		}
@@ -183,6 +184,25 @@ func (c *KafkaCluster) format(ctx context.Context, options KafkaOptions) error {
 		})
 	}
 	return group.Wait()
+}
+
+// Wipe kills all nodes, and starts them with empty disks: topics, records and all else is gone. It
+// returns when all brokers are there.
+func (c *KafkaCluster) Wipe(ctx context.Context) error {
+	for _, n := range c.Nodes {
+		if err := errors.Join(n.Kill(), os.RemoveAll(n.LogDir())); err != nil {
+			return err
+		}
+	}
+	if err := c.format(ctx); err != nil {
+		return err
+	}
+	for _, n := range c.Nodes {
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	return c.Ready(ctx)
 }
 
 // Brokers are the addresses at which clients reach the nodes on a listener.

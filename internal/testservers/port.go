@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"testing"
 )
 
 // Below the range from which Linux takes the ports of outgoing connections (32768 on), and above
@@ -36,4 +37,15 @@ func freeAddresses(ctx context.Context, n int) ([]string, error) {
 		held, found = append(held, listener), append(found, address)
 	}
 	return found, nil
+}
+
+// FreeAddresses is freeAddresses for tests that start servers of their own, which have to come back
+// at the same address after a kill.
+func FreeAddresses(tb testing.TB, n int) []string {
+	tb.Helper()
+	all, err := freeAddresses(tb.Context(), n)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return all
 }
