@@ -283,10 +283,10 @@ func refused(c Command, err error) error {
 	if referred, ok := errors.AsType[*events.ReferenceError](err); ok {
 		if errors.Is(err, events.ErrReferenced) {
 			return &Refusal{Code: StillReferenced, Stream: referred.Stream, Detail: fmt.Sprintf(
-				"%s still has %d tenants: move them to another %s first", referred.Stream, referred.Count, referred.Stream.Kind())}
+				"%s still has %s: move them to another %s first", referred.Stream, countTenants(referred.Count), referred.Stream.Kind())}
 		}
 		r := refuseField(Full, "/"+string(referred.Stream.Kind()), fmt.Sprintf(
-			"%s has %d tenants and takes no more: choose another %s", referred.Stream, referred.Count, referred.Stream.Kind()))
+			"%s has %s and takes no more: choose another %s", referred.Stream, countTenants(referred.Count), referred.Stream.Kind()))
 		r.Stream = referred.Stream
 		return r
 	}
@@ -294,6 +294,13 @@ func refused(c Command, err error) error {
 		return keyReused()
 	}
 	return fmt.Errorf("%s of %s: %w", c.name(), c.Target(), err)
+}
+
+func countTenants(n int) string {
+	if n == 1 {
+		return "1 tenant"
+	}
+	return fmt.Sprintf("%d tenants", n)
 }
 
 func keyReused() *Refusal {

@@ -123,6 +123,10 @@ func (d *Dev) openStore(ctx context.Context) error {
 	}
 	d.onClose(store.Close)
 	d.store = store
+	// Nobody else has this directory, so whoever left the file there was killed.
+	if err := os.Remove(filepath.Join(d.cfg.DataDir, AddressFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the address file of a dev that was killed: %w", err)
+	}
 	return nil
 }
 

@@ -297,3 +297,15 @@ func TestReadAddresses_OfAFileThatIsNone_IsAnError(t *testing.T) {
 		t.Errorf("half a file: got %v, want an error that names it", err)
 	}
 }
+
+func TestOpenDev_RemovesTheAddressesOfOneThatWasKilled(t *testing.T) {
+	cfg := config(t.TempDir())
+	path := filepath.Join(cfg.DataDir, AddressFile)
+	if err := os.WriteFile(path, []byte(`{"pid":1,"admin":"http://127.0.0.1:1"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, cfg) // and does not announce itself
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want no file: it would lead to a server that is gone", err)
+	}
+}
