@@ -27,6 +27,10 @@ const (
 	// maxBatch bounds one request, in bytes. Larger calls are sent as several batches.
 	maxBatch = 1 << 20
 
+	// vanishedAfter is how long the pause between two tries has become before a topic that is said
+	// not to exist is looked for.
+	vanishedAfter = 16 * firstPause
+
 	// settle is how long a request under way may take to answer after the caller's context
 	// has ended. Knowing the outcome is worth the wait: it leaves the Producer usable, and
 	// no request behind that could arrive after the next Producer has started.
@@ -45,6 +49,7 @@ const (
 //   - Nil: all records are stored, in order, and acknowledged by all in-sync replicas.
 //   - Transient trouble (connections, leaders, time-outs) is no error: the same batch with
 //     the same sequence number is sent again until ctx ends.
+//   - ErrUnknownTopic: the topic is no more. The partition is broken, as after any other error.
 //   - Any other error, or the end of ctx while a request is unanswered: a prefix of the
 //     records may be stored. The partition is broken from then on, and every later Produce
 //     to it is refused with ErrBroken without sending anything, so that nothing is ever
@@ -220,7 +225,17 @@ func (p *Producer) produceBatch(ctx context.Context, l *lane, partition int, rec
 		if err := p.cluster.pause(ctx, what, again, pause); err != nil {
 			return 0, fmt.Errorf("%w, and it is not known whether the records are stored", err)
 		}
+		if pause >= vanishedAfter && topicless(again) {
+			// Deleted, and not merely unknown to a broker as yet. Whoever makes it again begins anew.
+			if _, err := p.cluster.Partitions(ctx, p.topic); errors.Is(err, ErrUnknownTopic) {
+				return 0, err
+			}
+		}
 	}
+}
+
+func topicless(err error) bool {
+	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, protocol.ErrNoTopic) || errors.Is(err, protocol.ErrNoPartition)
 }
 
 // send sends the batch once. It outlives ctx by settle.

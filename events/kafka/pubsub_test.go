@@ -7,11 +7,17 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+
+	"github.com/tenantry/tenantry/internal/testservers"
 )
 
 // TestPubSub is Watermill's own suite of what a Pub/Sub has to do.
 func TestPubSub(t *testing.T) {
-	address := testBroker(t)
+	t.Run("embedded broker", func(t *testing.T) { testPubSub(t, openBroker(t, t.TempDir()).Addr()) })
+	t.Run("Apache Kafka", func(t *testing.T) { testPubSub(t, testservers.Kafka(t)) })
+}
+
+func testPubSub(t *testing.T, address string) {
 	inGroup := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
 		cluster := testCluster(t, address)
 		publisher := NewPublisher(cluster, PublisherConfig{

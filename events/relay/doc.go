@@ -69,7 +69,8 @@
 //	ctx ends                            what is in flight has half a second to be answered; Run returns nil
 //	last records of another history     Run returns ErrForeignRecords, and nothing was written
 //	topic has other partitions          Run returns ErrPartitions, and nothing was written
-//	topic deleted while running         waits until somebody makes it again; Status: stalled or failing
+//	topic deleted while running         makes it again (Config.MakeTopic), or waits until somebody does; what it holds then
+//	                                    is as after a loss, see above; Status: stalled or failing
 //	topic was emptied                   all is published again from position 1
 //	another writer in the topic         session ends; Status: failing; failures_total{cause="disturbed"}
 //	lead lost                           session ends; it waits for the lead again; Status: standby

@@ -15,17 +15,25 @@ import (
 // running starts a relay that the test's end stops.
 func running(t *testing.T, c Config) *Relay {
 	t.Helper()
-	r := newRelay(t, c)
+	r, _ := runningUntil(t, c)
+	return r
+}
+
+// runningUntil also gives what stops it.
+func runningUntil(t *testing.T, c Config) (r *Relay, stop func()) {
+	t.Helper()
+	r = newRelay(t, c)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v", err)
 		}
 	})
-	return r
+	t.Cleanup(stop)
+	return r, stop
 }
 
 // written is a watermark and when it was stored.

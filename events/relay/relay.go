@@ -83,6 +83,10 @@ type Config struct {
 	Topic      Topic
 	Partitions int // the topic must have so many
 
+	// MakeTopic makes the topic when it is not there, also when it was deleted while the relay
+	// runs. The whole log is published in it. Nil: the relay waits until somebody makes it.
+	MakeTopic func(ctx context.Context) error
+
 	// Was tells whether the store had that identity until it was given a new one, after it was
 	// restored to an earlier past (ErrRestored). Records of such a past are left as they are, and
 	// the whole log is published behind them. Nil: there is no such past.

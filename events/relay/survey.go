@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
 )
 
 // ErrForeignRecords says that the topic holds records that this store never had, so that
@@ -66,6 +67,12 @@ func (r *Relay) look(ctx context.Context) (survey, error) {
 	defer cancel()
 
 	n, err := r.config.Topic.Partitions(ctx)
+	if errors.Is(err, kafka.ErrUnknownTopic) && r.config.MakeTopic != nil {
+		r.log.Warn("the topic is not there: making it")
+		if err = r.config.MakeTopic(ctx); err == nil {
+			n, err = r.config.Topic.Partitions(ctx)
+		}
+	}
 	if err != nil {
 		return survey{}, failed(causeKafka, fmt.Errorf("look at the topic: %w", err))
 	}
