@@ -40,6 +40,10 @@ type CatalogueConfig struct {
 	Topic       string
 	Partitions  int
 	HomeRegions []string
+	// MakeTopic makes the topic where it is not there; nil: it is there, and nobody deletes it.
+	MakeTopic func(context.Context) error
+	// Lead is for a store that several processes share; see [relay.Config]. nil: there is no other.
+	Lead func(context.Context) (lead context.Context, release func(), err error)
 	Telemetry
 }
 
@@ -53,8 +57,12 @@ type Catalogue struct {
 
 // OpenCatalogue starts the write side. The store and the cluster stay the caller's.
 func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
+	topic := relay.KafkaTopic(cfg.Cluster, cfg.Topic)
+	if cfg.Lead != nil {
+		topic = relay.FencedKafkaTopic(cfg.Cluster, cfg.Topic)
+	}
 	r, err := relay.New(relay.Config{
-		Store: cfg.Store, Topic: relay.KafkaTopic(cfg.Cluster, cfg.Topic), Partitions: cfg.Partitions,
+		Store: cfg.Store, Topic: topic, Partitions: cfg.Partitions, MakeTopic: cfg.MakeTopic, Lead: cfg.Lead,
 		Logger: cfg.Log, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	if err != nil {

@@ -56,6 +56,7 @@ type Dev struct {
 	process
 	cfg   DevConfig
 	store events.Store
+	lead  func(context.Context) (context.Context, func(), error) // nil: nobody else has the store
 }
 
 // OpenDev starts everything. When it fails, nothing of it runs.
@@ -86,7 +87,7 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 	}
 	if err := d.openCatalogue(CatalogueConfig{
 		Listener: admin, Store: d.store, Cluster: cluster, Topic: cfg.Kafka.Topic, Partitions: cfg.Kafka.Partitions,
-		HomeRegions: d.homeRegions(),
+		HomeRegions: d.homeRegions(), Lead: d.lead, MakeTopic: d.makeTopic,
 	}); err != nil {
 		return nil, err
 	}
@@ -109,8 +110,11 @@ func (d *Dev) openStore(ctx context.Context) error {
 			return err
 		}
 		store, err := d.openDatabase(ctx, d.cfg.Database)
-		d.store = store
-		return err
+		if err != nil {
+			return err
+		}
+		d.store, d.lead = store, store.Lead
+		return nil
 	}
 	if err := storeNotLost(d.cfg.DataDir); err != nil {
 		return err

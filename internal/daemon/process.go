@@ -63,6 +63,7 @@ const topicTime = 5 * time.Second // for Kafka to answer at the start, before go
 type process struct {
 	telemetry Telemetry
 	brokers   []string
+	makeTopic func(context.Context) error // where it is not there
 	catalogue *Catalogue
 	regions   []*Region
 	failed    chan error
@@ -115,20 +116,21 @@ func (p *process) openKafka(ctx context.Context, k Kafka) (*kafka.Cluster, error
 	if err != nil {
 		return nil, err
 	}
-	return cluster, p.ensureTopic(ctx, cluster, k.topic())
+	p.makeTopic = func(ctx context.Context) error { return cluster.EnsureTopic(ctx, k.topic()) }
+	return cluster, p.topicSoon(ctx)
 }
 
-// ensureTopic makes the topic where it is not there. Brokers that are away are waited for in the
+// topicSoon makes the topic where it is not there. Brokers that are away are waited for in the
 // background: commands and look-ups do not depend on them.
-func (p *process) ensureTopic(ctx context.Context, cluster *kafka.Cluster, topic kafka.Topic) error {
+func (p *process) topicSoon(ctx context.Context) error {
 	soon, cancel := context.WithTimeout(ctx, topicTime)
-	err := cluster.EnsureTopic(soon, topic)
+	err := p.makeTopic(soon)
 	cancel()
 	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	p.telemetry.Log.Warn("Kafka does not answer: going on without it until it does", "brokers", p.brokers)
-	p.background(func(ctx context.Context) error { return cluster.EnsureTopic(ctx, topic) })
+	p.background(p.makeTopic)
 	return nil
 }
 

@@ -75,7 +75,7 @@ func OpenCatalogueServer(ctx context.Context, cfg CatalogueServerConfig) (_ *Cat
 	}
 	return s, s.openCatalogue(CatalogueConfig{
 		Listener: ln, Store: store, Cluster: cluster, Topic: cfg.Kafka.Topic, Partitions: cfg.Kafka.Partitions,
-		HomeRegions: cfg.HomeRegions,
+		HomeRegions: cfg.HomeRegions, Lead: store.Lead, MakeTopic: s.makeTopic,
 	})
 }
 
