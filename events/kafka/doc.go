@@ -15,7 +15,11 @@
 //   - A Producer never stores past a hole, and a batch that it repeats (the answer was
 //     lost, the leader moved) is not stored twice.
 //   - Lost connections, a restarted broker and a new leader are waited out, with fresh
-//     metadata, until the caller's context ends.
+//     metadata, until the caller's context ends. A broker that hangs counts as lost after 5 s,
+//     and is left alone for 3 s while there are others.
+//   - A fenced Producer shuts out those before it of the same name (NewFencedProducer).
+//   - Certificates and password files are read again when they change. A login or certificate
+//     that is refused is ErrLogin or ErrTLS, whose text says what to set; no password is in it.
 //   - Whoever closes a Subscriber or a Cluster waits for all its goroutines.
 //
 // Not guaranteed: exactly-once delivery. A Subscriber delivers again what was not
