@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// memTableSize bounds a transaction to 15% of it, 1.8 MiB, and a batch must fit one. The
+	// memTableSize bounds a transaction to 15% of it, 1.5 MiB, and a batch must fit one. The
 	// largest batch that a command makes is a request body of 1 MiB as some 800 events, each
 	// with some 100 octets of its own, and 500 claims: 1.3 MiB. A test makes it.
-	memTableSize = 12 << 20
+	memTableSize = 10 << 20
 	// maxValue is Badger's own limit for values that it keeps in the tree. A larger one would
 	// go to the value log, where an error of fsync is logged but not returned, and whose garbage no
 	// one collects.
 	maxValue = 1 << 20
 	// tableSize bounds what a compaction holds in memory: an import of a million tenants needed
 	// more than a GiB with Badger's own sizes.
-	tableSize = 2 << 20
+	tableSize = 1 << 20
 )
 
 // openBadger opens the database with as little memory as this use needs: three of them
@@ -38,7 +38,7 @@ func openBadger(dir string, log *slog.Logger) (*badger.DB, error) {
 		// Badger makes tables of a level ten times its size each below, and builds them in memory.
 		WithBaseTableSize(tableSize).
 		WithMemTableSize(memTableSize).
-		WithNumMemtables(2).
+		WithNumMemtables(1).
 		WithValueThreshold(maxValue).
 		WithValueLogFileSize(16 << 20).
 		// A tail reader reads each block once, and a stream's events are seldom loaded twice.

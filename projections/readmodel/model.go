@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
+	compression "github.com/dgraph-io/badger/v4/options"
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
@@ -90,24 +91,39 @@ func Open(cfg Config) (*Model, error) {
 	return m, nil
 }
 
-// options keep a region small (measured: about 40 MiB beside the cache); facts on each in
-// the Badger documentation. The tail is not synced: Kafka has it.
+// options keep a region small while it takes in a whole catalogue. What Badger holds then is not
+// its caches but memtables (up to three: one that is written, one that waits and one that becomes a
+// table), and the buffers that tables are built in, of which it keeps eight of the largest size
+// that each ever had. The tail is not synced: Kafka has it.
 func options(cfg Config) badger.Options {
 	opt := badger.DefaultOptions(cfg.Dir).
 		WithLogger(badgerLogger{cfg.Logger}).
 		WithSyncWrites(false).
-		WithMemTableSize(16 << 20).
-		WithNumMemtables(3).
-		WithBlockCacheSize(64 << 20).
+		WithMemTableSize(memTableSize).
+		WithNumMemtables(1).
+		WithValueThreshold(maxValue).
+		// Not compressed, so that a look-up reads a block where the kernel has it: no copy of it in
+		// a cache of our own, and half the buffers for building tables.
+		WithCompression(compression.None).
+		WithBlockCacheSize(0).
 		WithIndexCacheSize(32 << 20).
 		WithValueLogFileSize(16 << 20).
 		WithNumVersionsToKeep(1).
 		WithDetectConflicts(false). // there is one writer
-		WithBaseTableSize(2 << 20).
+		WithBaseTableSize(1 << 20).
+		WithNumCompactors(2).
 		WithMetricsEnabled(false)
 	opt.TableSizeMultiplier = 1 // or a compaction builds ever larger tables in memory
 	return opt
 }
+
+const (
+	// memTableSize bounds a transaction to 15% of it, 768 KiB, and what one event changes must fit
+	// one: a tenant with as much as the commands allow, and all its hostnames. A test makes it.
+	memTableSize = 5 << 20
+	// maxValue is above any record, which would otherwise go to the value log, that nobody collects.
+	maxValue = 700 << 10
+)
 
 func (m *Model) readProgress() (*Progress, error) {
 	p := new(Progress)

@@ -125,8 +125,8 @@ func (tx *Tx) Progress() *Progress { return tx.next }
 func (tx *Tx) Size() int { return tx.bytes }
 
 // MaxUpdate is the size at which to stop adding to an update: half of what Badger takes in a
-// transaction (15% of a memtable of 16 MiB), since Size is an estimate.
-const MaxUpdate = 1 << 20
+// transaction (15% of a memtable), since Size is an estimate.
+const MaxUpdate = memTableSize * 15 / 100 / 2
 
 // get reads one value into decode; false where the key is not there. What cannot be decoded is an
 // ErrDamaged.
