@@ -25,7 +25,7 @@ const PostgresBinEnv = "TENANTRY_POSTGRES_BIN"
 const installTime = 10 * time.Minute
 
 // fetchedPostgres is the version that is fetched where none is installed, and none can be.
-const fetchedPostgres = "18.0.0"
+const fetchedPostgres = "18.1.0"
 
 // FindPostgres is the directory of PostgreSQL's programs: that of [PostgresBinEnv], of PATH,
 // the newest that Debian has installed; else Debian's package is installed, where we may; else
