@@ -36,6 +36,7 @@ func (p *Projector) follow(ctx context.Context, m *readmodel.Model) error {
 	var failure error // written before the channel of messages is closed
 	sub := kafka.NewSubscriber(p.cfg.Cluster, kafka.SubscriberConfig{
 		InFlight:     inFlight,
+		FetchBytes:   fetchBytes,
 		StartOffsets: func(ctx context.Context, _ string) (map[int]int64, error) { return p.startOffsets(ctx, m) },
 		OnOutOfRange: func(ctx context.Context, _ string, partition int, offset int64) (int64, error) {
 			p.log.Warn("the topic does not hold the next offset: going on by position", "partition", partition, "offset", offset)

@@ -12,8 +12,9 @@ import (
 )
 
 // batchBytes bounds one batch of one partition. It stays below what kafka.Producer sends in
-// one request, so that a batch is there whole or not at all.
-const batchBytes = 768 << 10
+// one request, so that a batch is there whole or not at all. Larger ones are no faster, and each
+// partition's writer and each of its readers hold some.
+const batchBytes = 192 << 10
 
 // errDisturbed: the broker gave a batch another offset than the one after the last record
 // that we know of. Somebody else writes to the partition.

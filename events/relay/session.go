@@ -19,10 +19,10 @@ const (
 	// pageEvents is how many events are read at a time, and pageBytes about how many bytes,
 	// once the sizes of the events before are known.
 	pageEvents = 2000
-	pageBytes  = 4 << 20
+	pageBytes  = 2 << 20
 
 	// pendingBytes bounds what was read and is not yet stored by the broker.
-	pendingBytes = 16 << 20
+	pendingBytes = 8 << 20
 
 	// lookEvery is how often the end of the log is looked up while the broker takes nothing,
 	// so that the lag that is shown grows as the true one does.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
+	compression "github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 )
 
@@ -40,6 +41,13 @@ func checkTables(opt badger.Options) error {
 		}
 		if err == nil {
 			err = checkTable(path, b, opt)
+		}
+		if err != nil && len(b) > 0 {
+			// Badger remembers for each table how it was written, and earlier ones were compressed.
+			opt := opt.WithCompression(compression.Snappy)
+			if checkTable(path, b, opt) == nil {
+				err = nil
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("table %s: %w", filepath.Base(path), err)
