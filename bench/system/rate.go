@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -42,6 +44,10 @@ func request(host, path string) []byte {
 
 // run returns the latencies in milliseconds, sorted.
 func (s steady) run(ctx context.Context, host string) ([]float64, error) {
+	// What this process does besides would be taken for the server's delay.
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	every := time.Second / time.Duration(s.rate)
 	total := int64((s.duration + warmUp) / every)
 	begin := time.Now().Add(100 * time.Millisecond) // when all are connected
