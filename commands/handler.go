@@ -16,7 +16,7 @@ import (
 
 // Config is what a Handler needs besides its store.
 type Config struct {
-	// HomeRegions are the regions that a tenant's home may be in.
+	// HomeRegions are the regions that a tenant's home may be in; none: any.
 	HomeRegions []string
 	Clock       func() time.Time      // nil: time.Now
 	Logger      *slog.Logger          // nil: nowhere

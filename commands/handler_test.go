@@ -394,3 +394,12 @@ tenantry_commands_total{command="suspend-tenant",outcome="replayed"} 1
 		t.Errorf("latency is kept for %d commands, want 5", n)
 	}
 }
+
+func TestHandler_ThatWasToldOfNoHomeRegions_TakesAny(t *testing.T) {
+	s := newSystem(t)
+	s.Handler = NewHandler(s.store, Config{})
+	c := register(acme)
+	c.HomeRegion = "mars-1"
+	s.do(c, ChangeTenant{ID: acme, HomeRegion: new("venus-1")})
+	s.refuses(Request{Command: ChangeTenant{ID: acme, HomeRegion: new("no region")}}, Invalid)
+}

@@ -111,9 +111,10 @@ func (f *faults) databaseName(pointer jsontext.Pointer, s string) {
 	}
 }
 
-// knowRegion refuses a home region that the catalogue does not know.
+// knowRegion refuses a home region that the catalogue does not know. One that was told of none takes
+// any.
 func (f facts) knowRegion(pointer, region string) error {
-	if slices.Contains(f.homeRegions, region) {
+	if len(f.homeRegions) == 0 || slices.Contains(f.homeRegions, region) {
 		return nil
 	}
 	return refuseField(UnknownRegion, pointer, fmt.Sprintf("there is no home region %s: give one of %s", quote(region), strings.Join(f.homeRegions, ", ")))
