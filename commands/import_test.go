@@ -132,7 +132,7 @@ func TestImport_OfLinesThatDisagree_SaysForEachWhatIsWrongAndTakesNothingOfIt(t 
 		"invalid db_old is draining",
 		"invalid mars-1",
 		"created",
-		"invalid db_small has 1 tenants and takes no more",
+		"invalid db_small has 1 tenant and takes no more",
 		"invalid there is no database db_soon",
 		"created",
 		"created",

@@ -32,6 +32,7 @@ made where it is not there.`,
 	kafka.addTopicFlags(cmd)
 	flags.Var(homes, "home-regions", "regions that a tenant's home may be in; none: any")
 	flags.Var(newLink(), "trace-url", "OTLP/HTTP collector to send traces to, such as http://127.0.0.1:4318; empty: no tracing")
+	flags.Bool("accept-restore", false, "when the database turns out to be restored to an earlier past, give it a new identity and go on from there; without it nothing is published until a person decides")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := needs(cmd, "database-url", "kafka-brokers"); err != nil {
 			return err
@@ -46,7 +47,8 @@ made where it is not there.`,
 		}
 		return runServer(cmd, func(ctx context.Context) (server, error) {
 			return daemon.OpenCatalogueServer(ctx, daemon.CatalogueServerConfig{
-				Listen: flagValue(cmd, "listen"), Database: database, Kafka: kafka.config(cmd), HomeRegions: homes.values, Observed: observed,
+				Listen: flagValue(cmd, "listen"), Database: database, Kafka: kafka.config(cmd), HomeRegions: homes.values,
+				AcceptRestore: flagValue(cmd, "accept-restore") == "true", Observed: observed,
 			})
 		}, "The admin API answers at %s\n")
 	}

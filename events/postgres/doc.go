@@ -59,6 +59,7 @@
 //	claims            hostname ─▶ stream
 //	refs              stream, referrer
 //	idempotency_keys  key ─▶ fingerprint, time of first use, what to answer
+//	former_store_ids  store_id ─▶ until when, and where the log ended then
 //	schema_versions   which migrations there were
 //
 //	runs   ten_acme 7 ─▶ 312, 7      ten_acme 9 ─▶ 4711, 2

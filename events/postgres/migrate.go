@@ -183,7 +183,7 @@ func grants(writer, reader string) []Step {
 		}
 		name := pgx.Identifier{role.name}.Sanitize()
 		text := "GRANT USAGE ON SCHEMA tenantry TO " + name + ";\n" +
-			"GRANT SELECT ON tenantry.log_head, tenantry.streams, tenantry.runs, tenantry.events, tenantry.schema_versions TO " + name + ";\n"
+			"GRANT SELECT ON tenantry.log_head, tenantry.streams, tenantry.runs, tenantry.events, tenantry.former_store_ids, tenantry.schema_versions TO " + name + ";\n"
 		if role.as == "writer" {
 			text += "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tenantry TO " + name + ";\n"
 		}

@@ -204,6 +204,22 @@ func (s *Store) MintStoreID(ctx context.Context, was uuid.UUID) (uuid.UUID, erro
 	return id, nil
 }
 
+// WasStoreID tells whether the store had an identity until [Store.MintStoreID] gave it another.
+func (s *Store) WasStoreID(ctx context.Context, id uuid.UUID) (bool, error) {
+	was := false
+	err := s.read(ctx, s.cfg.AnswerTimeout, func(ctx context.Context, conn *pgconn.PgConn) error {
+		was = false
+		return query(ctx, conn, `SELECT 1 FROM tenantry.former_store_ids WHERE store_id = $1`, new(params).uuid(id), func([][]byte) error {
+			was = true
+			return nil
+		})
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for a former store ID: %w", err)
+	}
+	return was, nil
+}
+
 // read runs what may be run twice on a connection of the pool, again on another one where that
 // one turns out to be dead.
 func (s *Store) read(ctx context.Context, limit time.Duration, do func(ctx context.Context, conn *pgconn.PgConn) error) error {

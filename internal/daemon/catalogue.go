@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
@@ -44,6 +45,11 @@ type CatalogueConfig struct {
 	MakeTopic func(context.Context) error
 	// Lead is for a store that several processes share; see [relay.Config]. nil: there is no other.
 	Lead func(context.Context) (lead context.Context, release func(), err error)
+	// Was tells which identities the store had before; see [relay.Config]. nil: it never had another.
+	Was func(context.Context, uuid.UUID) (bool, error)
+	// Renew gives a store that was restored to an earlier past a new identity, so that what it has
+	// now is published; nil: a person has to.
+	Renew func(context.Context) error
 	Telemetry
 }
 
@@ -62,7 +68,7 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 		topic = relay.FencedKafkaTopic(cfg.Cluster, cfg.Topic)
 	}
 	r, err := relay.New(relay.Config{
-		Store: cfg.Store, Topic: topic, Partitions: cfg.Partitions, MakeTopic: cfg.MakeTopic, Lead: cfg.Lead,
+		Store: cfg.Store, Topic: topic, Partitions: cfg.Partitions, MakeTopic: cfg.MakeTopic, Lead: cfg.Lead, Was: cfg.Was,
 		Logger: cfg.Log, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	if err != nil {
@@ -80,18 +86,24 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Catalogue{relay: r, stop: stop, server: serve(cfg.Listener, api, cfg.Log)}
-	c.tasks.Go(func() { publish(ctx, r, cfg.Log) })
+	c.tasks.Go(func() { publish(ctx, r, cfg.Renew, cfg.Log) })
 	c.tasks.Go(func() { dropKeys(ctx, cfg.Store, cfg.Log) })
 	return c, nil
 }
 
 // publish runs the relay. One that refuses to publish is asked again now and then, since the topic
 // may have been mended meanwhile. The store is the truth and goes on taking commands.
-func publish(ctx context.Context, r *relay.Relay, log *slog.Logger) {
+func publish(ctx context.Context, r *relay.Relay, renew func(context.Context) error, log *slog.Logger) {
 	for {
 		err := r.Run(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, relay.ErrRestored) && renew != nil {
+			log.Warn("the store was restored to an earlier past: going on from there, as --accept-restore says", "found", err)
+			if err = renew(ctx); err == nil {
+				continue
+			}
 		}
 		log.Error("the relay does not publish: regions get no more events", "err", err)
 		timer := time.NewTimer(askRelay)

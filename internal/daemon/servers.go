@@ -43,6 +43,9 @@ type CatalogueServerConfig struct {
 	Database    Database
 	Kafka       Kafka
 	HomeRegions []string // that a tenant's home may be in; none: any
+	// AcceptRestore goes on by itself when the database turns out to be restored to an earlier past,
+	// with a new identity.
+	AcceptRestore bool
 	Observed
 }
 
@@ -73,9 +76,19 @@ func OpenCatalogueServer(ctx context.Context, cfg CatalogueServerConfig) (_ *Cat
 	if err != nil {
 		return nil, err
 	}
+	var renew func(context.Context) error
+	if cfg.AcceptRestore {
+		renew = func(ctx context.Context) error {
+			head, err := store.Head(ctx)
+			if err == nil {
+				_, err = store.MintStoreID(ctx, head.StoreID)
+			}
+			return err
+		}
+	}
 	return s, s.openCatalogue(CatalogueConfig{
 		Listener: ln, Store: store, Cluster: cluster, Topic: cfg.Kafka.Topic, Partitions: cfg.Kafka.Partitions,
-		HomeRegions: cfg.HomeRegions, Lead: store.Lead, MakeTopic: s.makeTopic,
+		HomeRegions: cfg.HomeRegions, Lead: store.Lead, MakeTopic: s.makeTopic, Was: store.WasStoreID, Renew: renew,
 	})
 }
 

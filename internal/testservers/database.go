@@ -3,6 +3,7 @@ package testservers
 import (
 	"context"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -41,4 +42,19 @@ func onServer(tb testing.TB, server, statement string) {
 	if _, err := conn.Exec(ctx, statement); err != nil {
 		tb.Fatalf("%s: %v", statement, err)
 	}
+}
+
+// CopyDatabase is the URL of a copy of a database as it is now, as a backup is that was restored.
+// Nobody may be connected to the original. It is dropped when the test has ended.
+func CopyDatabase(tb testing.TB, original string) string {
+	tb.Helper()
+	u, err := url.Parse(original)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	server, name := Postgres(tb), "t"+uuid.NewString()
+	onServer(tb, server, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE "+pgx.Identifier{strings.TrimPrefix(u.Path, "/")}.Sanitize())
+	tb.Cleanup(func() { onServer(tb, server, "DROP DATABASE "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)") })
+	u.Path = "/" + name
+	return u.String()
 }

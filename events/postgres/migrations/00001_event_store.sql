@@ -295,6 +295,13 @@ END
 $$;
 -- +goose StatementEnd
 
+-- The identities that the log had before, each until it was restored to an earlier past.
+CREATE TABLE tenantry.former_store_ids (
+    store_id uuid        PRIMARY KEY,
+    until    timestamptz NOT NULL DEFAULT now(),
+    position bigint      NOT NULL -- where the log ended then
+);
+
 -- mint_store_id gives the log another identity if it still has the one that the caller knows,
 -- and returns the one that it has then.
 -- +goose StatementBegin
@@ -306,6 +313,9 @@ DECLARE
     now_is uuid;
 BEGIN
     UPDATE log_head SET store_id = gen_random_uuid() WHERE store_id = was;
+    IF FOUND THEN
+        INSERT INTO former_store_ids (store_id, position) SELECT was, position FROM log_head;
+    END IF;
     SELECT store_id INTO STRICT now_is FROM log_head;
     RETURN now_is;
 END

@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/testservers"
+)
+
+// at is a catalogue on a database, at an address that it keeps over restarts.
+func (p production) at(t *testing.T, address, database string, acceptRestore bool) *CatalogueServer {
+	t.Helper()
+	c, err := OpenCatalogueServer(t.Context(), CatalogueServerConfig{
+		Listen: address, Database: Database{URL: database}, Kafka: p.kafka, AcceptRestore: acceptRestore, Observed: Observed{Logger: silent},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func (c *CatalogueServer) close(t *testing.T) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func registerAt(t *testing.T, url, id string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"id":"ten_%s","name":"N","hostnames":["%s.example"],"home_region":"eu-west"}`, id, id)
+	if status, answer, err := send(t.Context(), "POST", url+"/v1/tenants", body); err != nil || status != http.StatusCreated {
+		t.Fatalf("register %s: %d %v %s", id, status, err, answer)
+	}
+}
+
+// becomes waits until a request is answered with a status, and a text in it.
+func becomes(t *testing.T, url string, status int, text string) {
+	t.Helper()
+	late := time.After(time.Minute)
+	for {
+		got, body, err := send(t.Context(), "GET", url, "")
+		if err == nil && got == status && strings.Contains(body, text) {
+			return
+		}
+		select {
+		case <-late:
+			t.Fatalf("GET %s is still %d %v %s, and not %d with %q", url, got, err, body, status, text)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func TestCatalogueServer_OnADatabaseRestoredToAnEarlierPast_PublishesNothingUntilThatIsAccepted(t *testing.T) {
+	p := newProduction(t)
+	first := p.at(t, "127.0.0.1:0", p.database.URL, false)
+	address := strings.TrimPrefix(first.URL(), "http://")
+	registerAt(t, first.URL(), "kept")
+	node := p.region(t, first.URL())
+	becomes(t, node.URL()+"/v1/lookup/kept.example", http.StatusOK, "ten_kept")
+	first.close(t)
+	backup := testservers.CopyDatabase(t, p.database.URL)
+
+	second := p.at(t, address, p.database.URL, false)
+	registerAt(t, second.URL(), "lost")
+	becomes(t, node.URL()+"/v1/lookup/lost.example", http.StatusOK, "ten_lost")
+	second.close(t)
+
+	// The backup does not know that it is one. Kafka's records do.
+	third := p.at(t, address, backup, false)
+	becomes(t, third.URL()+"/readyz?verbose", http.StatusServiceUnavailable, "--accept-restore")
+	registerAt(t, third.URL(), "other") // at the position that the lost one had
+	third.close(t)
+
+	fourth := p.at(t, address, backup, true)
+	becomes(t, fourth.URL()+"/readyz?verbose", http.StatusOK, "ready")
+	for _, node := range []*RegionServer{node, p.region(t, fourth.URL())} {
+		becomes(t, node.URL()+"/v1/lookup/other.example", http.StatusOK, "ten_other")
+		becomes(t, node.URL()+"/v1/lookup/kept.example", http.StatusOK, "ten_kept")
+		becomes(t, node.URL()+"/v1/lookup/lost.example", http.StatusNotFound, "")
+	}
+	// From there on it is a store like any other, also for who did not accept anything.
+	fourth.close(t)
+	fifth := p.at(t, address, backup, false)
+	registerAt(t, fifth.URL(), "next")
+	becomes(t, node.URL()+"/v1/lookup/next.example", http.StatusOK, "ten_next")
+}
