@@ -1,0 +1,214 @@
+//go:build unix
+
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/internal/testservers"
+)
+
+// options say what a system is made of.
+type options struct {
+	postgres bool // a durable server of its own, to be killed; else a database on the one that tests share
+	kafka    int  // nodes of a cluster of its own; 0: a topic on the one that tests share
+	nodes    int  // of each region; 2 when zero
+	// through are ways that lead through a proxy; see links.
+	through bool
+	// dir is where the nodes' data goes; "": a directory of the test.
+	dir string
+	// small leaves everything out that a test of one node does not need: one catalogue, one region.
+	small bool
+}
+
+// system is a whole Tenantry in processes.
+type system struct {
+	t          *testing.T
+	postgres   *testservers.PostgresServer // nil: shared
+	kafka      *testservers.KafkaCluster   // nil: shared
+	database   string                      // URL of the engine itself
+	brokers    []string
+	topic      string
+	catalogues []*server
+	nodes      []*server
+	links      links
+	http       *http.Client
+	long       *http.Client // for answers that take long
+}
+
+const partitions = 6
+
+// open starts a system, and returns when all of it is ready.
+func open(t *testing.T, o options) *system {
+	t.Helper()
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}
+	t.Cleanup(transport.CloseIdleConnections)
+	s := &system{t: t, topic: "tenantry.events." + uuid.NewString(), http: &http.Client{Transport: transport, Timeout: 15 * time.Second}, long: &http.Client{Transport: transport}}
+	if o.through {
+		s.links = newLinks(t)
+	}
+	s.engines(o)
+	if out, err := tenantry("migrate", "--database-url", s.database); err != nil {
+		t.Fatalf("migrate: %v\n%s", err, out)
+	}
+	s.lay(o)
+	t.Cleanup(s.end)
+	for _, server := range s.servers() {
+		if err := server.start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.ready(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// engines starts PostgreSQL and Kafka, or takes those that tests share.
+func (s *system) engines(o options) {
+	s.t.Helper()
+	t := s.t
+	if o.postgres {
+		if _, err := testservers.FindPostgres(t.Context()); err != nil {
+			testservers.Postgres(t) // skips or fails, with the reason
+		}
+		pg, err := testservers.StartPostgres(t.Context(), testservers.PostgresConfig{Durable: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := pg.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		s.postgres, s.database = pg, pg.URL()
+	} else {
+		s.database = testservers.Database(t)
+	}
+	switch {
+	case o.kafka == 0:
+		s.brokers = []string{testservers.Kafka(t)}
+	case o.through:
+		// Each broker is known by a proxy's address: clients that asked one for the cluster go on
+		// through proxies.
+		s.kafka = testservers.NewKafka(t, testservers.KafkaOptions{Nodes: o.kafka, Advertise: func(node int, bound string) (string, error) {
+			return s.links.kafka(node, bound)
+		}})
+		s.brokers = s.kafka.Brokers(testservers.Plaintext)
+	default:
+		s.kafka = testservers.NewKafka(t, testservers.KafkaOptions{Nodes: o.kafka})
+		s.brokers = s.kafka.Brokers(testservers.Plaintext)
+	}
+}
+
+// lay makes the servers, and starts none.
+func (s *system) lay(o options) {
+	s.t.Helper()
+	t := s.t
+	catalogues, regions, nodes := 2, []string{"eu-west", "us-east"}, 2
+	if o.small {
+		catalogues, regions, nodes = 1, regions[:1], 1
+	}
+	if o.nodes > 0 {
+		nodes = o.nodes
+	}
+	addresses := testservers.FreeAddresses(t, catalogues+len(regions)*nodes)
+	logs := t.TempDir()
+	make1 := func(name string, args ...string) *server {
+		address := addresses[0]
+		addresses = addresses[1:]
+		return &server{
+			t: t, name: name, url: "http://" + address, http: s.http, log: filepath.Join(logs, name+".log"),
+			args: append(args, "--listen", address, "--kafka-brokers", strings.Join(s.brokers, ","), "--kafka-topic", s.topic),
+		}
+	}
+	for i := range catalogues {
+		args := []string{"catalogue", "--database-url", s.links.database(i, s.database), "--kafka-partitions", fmt.Sprint(partitions)}
+		if o.kafka >= 3 {
+			args = append(args, "--kafka-replication", "3", "--kafka-min-insync-replicas", "2")
+		}
+		s.catalogues = append(s.catalogues, make1(fmt.Sprintf("catalogue-%d", i), args...))
+	}
+	dir := o.dir
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	for _, region := range regions {
+		for i := range nodes {
+			name := fmt.Sprintf("%s-%d", region, i)
+			// One reads the truth from the database, the other from a catalogue.
+			source := s.links.source(name, s.database)
+			if i%2 == 1 {
+				source = s.links.source(name, s.catalogues[0].url)
+			}
+			node := make1(name, "region", "--region", region, "--data-dir", filepath.Join(dir, name), "--source", source)
+			node.dir = filepath.Join(dir, name)
+			s.nodes = append(s.nodes, node)
+		}
+	}
+}
+
+// tenantry runs the program to its end.
+func tenantry(args ...string) (string, error) {
+	path, err := program()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = environment()
+	dieWithTests(cmd)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (s *system) servers() []*server { return slices.Concat(s.catalogues, s.nodes) }
+
+// ready returns when every server says that it is.
+func (s *system) ready() error {
+	for _, server := range s.servers() {
+		if err := server.awaitAnswer("/readyz"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end kills whatever runs, and shows what a failure may need.
+func (s *system) end() {
+	for _, server := range s.servers() {
+		server.kill()
+		if s.t.Failed() {
+			s.t.Logf("the end of what %s logged:\n%s", server.name, server.logEnd(25))
+		}
+	}
+}
+
+// stop stops all servers in order.
+func (s *system) stop() error {
+	var errs []error
+	for _, server := range s.servers() {
+		errs = append(errs, server.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// leader is the catalogue whose relay publishes; nil while there is none.
+func (s *system) leader() *server {
+	for _, c := range s.catalogues {
+		if v, err := c.metric("tenantry_relay_leading"); err == nil && v == "1" {
+			return c
+		}
+	}
+	return nil
+}
