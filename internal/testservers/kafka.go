@@ -25,7 +25,8 @@ type Listener string
 // KafkaOptions.Certificates.
 const (
 	Plaintext     Listener = "PLAINTEXT"
-	TLS           Listener = "SSL" // asks for a client's certificate, and does without
+	Other         Listener = "OTHER" // as Plaintext; only with KafkaOptions.AdvertiseOther
+	TLS           Listener = "SSL"   // asks for a client's certificate, and does without
 	SASLPlaintext Listener = "SASL_PLAINTEXT"
 	SASLTLS       Listener = "SASL_SSL"
 )
@@ -46,6 +47,10 @@ type KafkaOptions struct {
 	// the one that it listens on, for a test that puts a proxy between. Brokers talk to each other
 	// without it.
 	Advertise func(node int, bound string) (string, error)
+
+	// AdvertiseOther is the same for the listener Other, for a test in which some clients have another
+	// way to the brokers than the rest.
+	AdvertiseOther func(node int, bound string) (string, error)
 
 	Settings map[string]string // of server.properties, besides
 }
@@ -122,6 +127,9 @@ func startKafka(ctx context.Context, tools Tools, dir string, options KafkaOptio
 // layOut gives each node its directory, its ports and its settings.
 func layOut(ctx context.Context, tools Tools, dir string, options KafkaOptions) (*KafkaCluster, error) {
 	listeners := []Listener{controller, internal, Plaintext}
+	if options.AdvertiseOther != nil {
+		listeners = append(listeners, Other)
+	}
 	if options.Certificates != nil {
 		listeners = append(listeners, TLS)
 	}
@@ -143,8 +151,11 @@ func layOut(ctx context.Context, tools Tools, dir string, options KafkaOptions) 
 			node.bound[l] = addresses[i*len(listeners)+j]
 			node.advertised[l] = node.bound[l]
 		}
-		if options.Advertise != nil {
-			if node.advertised[Plaintext], err = options.Advertise(i, node.bound[Plaintext]); err != nil {
+		for l, advertise := range map[Listener]func(int, string) (string, error){Plaintext: options.Advertise, Other: options.AdvertiseOther} {
+			if advertise == nil {
+				continue
+			}
+			if node.advertised[l], err = advertise(i, node.bound[l]); err != nil {
 				return nil, fmt.Errorf("an address to advertise for node %d: %w", node.ID, err)
 			}
 		}

@@ -125,7 +125,7 @@ func (n *KafkaNode) settings(listeners []Listener, options KafkaOptions) (string
 		switch l {
 		case controller:
 			protocol = Plaintext
-		case internal:
+		case internal, Other:
 			protocol = Plaintext
 			fallthrough
 		default:
