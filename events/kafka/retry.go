@@ -21,13 +21,15 @@ const (
 // errors and logs. Between tries it waits longer and longer, and takes new connections and
 // new metadata.
 func (c *Cluster) retry(ctx context.Context, what string, try func(context.Context, *kafka.Client) error) error {
+	var again *tryAgain // why the last try failed
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		err := c.try(ctx, try)
-		var again *tryAgain
 		switch {
 		case err == nil:
 			c.answered(what, pause)
 			return nil
+		case ctx.Err() != nil && again != nil:
+			return fmt.Errorf("%s: %w (last error: %w)", what, ctx.Err(), again.error)
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", what, ctx.Err())
 		case !errors.As(err, &again):
