@@ -17,8 +17,8 @@ const (
 	ImportUnchanged ImportStatus = "unchanged" // it exists, and all that the line gives is so
 	ImportConflict  ImportStatus = "conflict"  // it exists with other content, or a hostname is another's
 	ImportInvalid   ImportStatus = "invalid"   // the line is at fault
-	// ImportFailed: the store could not take the line. The outcome is unknown, unless Err is an
-	// [events.ErrUnavailable]; the same line may be imported again.
+	// ImportFailed: the store could not take the line. The outcome is unknown ([events.ErrUnknownOutcome]
+	// says so), unless Err is an [events.ErrUnavailable]; the same line may be imported again.
 	ImportFailed ImportStatus = "failed"
 )
 

@@ -50,6 +50,8 @@ func outcomeOf(r Request, a Answer, err error) string {
 	switch {
 	case code != "":
 		return string(code)
+	case errors.Is(err, events.ErrUnknownOutcome):
+		return "unknown"
 	case errors.Is(err, events.ErrUnavailable):
 		return "unavailable"
 	case errors.Is(err, context.Canceled):

@@ -10,8 +10,8 @@ import (
 )
 
 // The errors of a Store. Nothing of a batch that was answered with one of them is stored;
-// after any other error the outcome is unknown, and only a retry with the same idempotency
-// key is safe.
+// after any other error, [ErrUnknownOutcome] first of all, the outcome is unknown, and only a
+// retry with the same idempotency key is safe.
 var (
 	// ErrConflict: the stream, or a stream that the batch refers to, is no longer at the
 	// version that the batch was decided at. Load again, decide again, append again.
@@ -31,6 +31,11 @@ var (
 	// server is away). Retry later.
 	ErrUnavailable = errors.New("event store is unavailable")
 )
+
+// ErrUnknownOutcome: what was to be stored was on its way when the disk failed, or the server or the
+// network went away, and no answer to whether it arrived could be had in time. The batch is stored,
+// or is not, or will be a moment from now. Retry with the same idempotency key; without one, look first.
+var ErrUnknownOutcome = errors.New("it is not known whether the batch is stored")
 
 // ClaimedError says who holds a hostname that another wants. It is an [ErrClaimed].
 type ClaimedError struct {

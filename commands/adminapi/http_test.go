@@ -214,6 +214,9 @@ func TestHTTP_WhatGoesWrongInside_IsLoggedAndNotTold(t *testing.T) {
 		"no store": {func() (commands.Answer, error) {
 			return commands.Answer{}, fmt.Errorf("append: hunter2: %w", events.ErrUnavailable)
 		}, 503, "unavailable", true},
+		"no answer of the store": {func() (commands.Answer, error) {
+			return commands.Answer{}, fmt.Errorf("append: hunter2: %w", events.ErrUnknownOutcome)
+		}, 503, "unknown-outcome", true},
 		"a plain refusal": {func() (commands.Answer, error) {
 			return commands.Answer{}, &commands.Refusal{Code: commands.Invalid, Detail: "no"}
 		}, 422, "invalid", false},

@@ -231,6 +231,43 @@ func TestImport_TheStoreFails_SaysOnWhichLinesAndEnds(t *testing.T) {
 	}
 }
 
+func TestImport_TheStoreDoesNotSayWhatItStored_NeitherDoTheAnswers(t *testing.T) {
+	var good, unknown atomic.Int64
+	s := newServer(t, func(c *adminapi.Config) {
+		c.Commands = stubCommands{importAll: func(_ context.Context, lines []commands.Command) []commands.ImportResult {
+			out := make([]commands.ImportResult, len(lines))
+			for i, l := range lines {
+				out[i] = commands.ImportResult{ID: l.Target(), Status: commands.ImportCreated}
+				if good.Add(-1) < 0 {
+					out[i].Status, out[i].Err = commands.ImportFailed, fmt.Errorf("hunter2: %w", events.ErrUnavailable)
+					if unknown.Add(-1) >= 0 {
+						out[i].Err = fmt.Errorf("hunter2: %w", events.ErrUnknownOutcome)
+					}
+				}
+			}
+			return out
+		}}
+	})
+	// One of several is unknown, so nobody may say that nothing was stored.
+	unknown.Store(1)
+	r := s.send("POST", "/v1/import", groupBody+"\n"+databaseBody, "Content-Type: application/x-ndjson")
+	r.refused(503, "unknown-outcome")
+	if r.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+
+	good.Store(1)
+	unknown.Store(1)
+	p := s.pipe()
+	defer p.close()
+	p.write(databaseBody)
+	a := p.read()
+	if a.Line != 2 || a.Status != "failed" || a.Error == nil || !strings.HasSuffix(a.Error.Type, "/unknown-outcome") || !strings.Contains(a.Error.Detail, "not known") {
+		t.Errorf("got %+v", a)
+	}
+	wantForALine(t, *a.Error)
+}
+
 func TestImport_TheServerStops_TheImportEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -221,17 +221,19 @@ func (a *api) importChunk(ctx context.Context, meta events.Metadata, lines []imp
 	return failed, nil
 }
 
-// allFailed is the store's error if it failed on every line.
+// allFailed is the store's error if it failed on every line: one that says that nothing was stored
+// only where that holds for all of them.
 func allFailed(results []commands.ImportResult) error {
+	var failure error
 	for _, r := range results {
 		if r.Status != commands.ImportFailed {
 			return nil
 		}
+		if failure == nil || errors.Is(failure, events.ErrUnavailable) {
+			failure = r.Err
+		}
 	}
-	if len(results) == 0 {
-		return nil
-	}
-	return results[0].Err
+	return failure
 }
 
 func answerLine(line importLine, result commands.ImportResult) importAnswer {

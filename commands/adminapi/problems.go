@@ -56,6 +56,7 @@ var (
 	kindUnsupported = kind{http.StatusUnsupportedMediaType, "unsupported-media-type", "The body has the wrong media type"}
 	kindInternal    = kind{http.StatusInternalServerError, "internal", "Something went wrong in this program"}
 	kindUnavailable = kind{http.StatusServiceUnavailable, "unavailable", "The request cannot be served now"}
+	kindUnknown     = kind{http.StatusServiceUnavailable, "unknown-outcome", "Whether it was carried out is not known"}
 	kindInvalid     = refusals[commands.Invalid]
 	kindMissing     = refusals[commands.NotFound]
 )
@@ -112,6 +113,8 @@ func problemOf(err error) *problem.Problem {
 		return p
 	case errors.As(err, &routed):
 		return routing(routed)
+	case errors.Is(err, events.ErrUnknownOutcome):
+		return kindUnknown.problem("the event store went away while it was storing this: send it again with the same Idempotency-Key, which happens once however often it is sent; if it had none, read what is there first")
 	case errors.Is(err, events.ErrUnavailable):
 		return kindUnavailable.problem("the event store takes nothing now, and nothing was changed: send the request again in a moment")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

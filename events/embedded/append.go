@@ -175,7 +175,7 @@ func (s *Store) write(g *group) error {
 		// the failed one lost. Only reading it all again can tell.
 		s.broken = fmt.Errorf("%w: a commit failed (%w): open the store again", events.ErrUnavailable, err)
 		s.log.Error("event store takes no more appends", "dir", s.dir, "position", head, "err", err)
-		return fmt.Errorf("commit to event store %s: %w", s.dir, err)
+		return fmt.Errorf("commit to event store %s: %w: %w", s.dir, events.ErrUnknownOutcome, err)
 	}
 	s.tail.publish(g.head, ts)
 	return nil

@@ -31,8 +31,8 @@
 // close the store is kept free beforehand, by a file RESERVE of that size (on Linux; elsewhere, and
 // where the disk had no room for it, a store on a full disk stays locked until the process ends).
 //
-// When a commit fails, what the disk holds is no longer known; the store then takes no more appends
-// until it is opened anew, and goes on answering reads from what was durable before.
+// When a commit fails, what the disk holds is no longer known: those who wait for it get
+// [events.ErrUnknownOutcome]. The store then takes no more appends until it is opened anew, and goes on answering reads from what was durable before.
 //
 // # What is on the disk
 //

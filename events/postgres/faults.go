@@ -19,9 +19,9 @@ var (
 	ErrSchemaNewer = errors.New("the database's schema is newer than this program")
 )
 
-// ErrUnknownOutcome says that the connection was lost, or took too long, while a batch was being
-// stored: it is stored or it is not. Only a retry with the same idempotency key is safe.
-var ErrUnknownOutcome = errors.New("it is not known whether the batch is stored")
+// ErrUnknownOutcome is [events.ErrUnknownOutcome]: the connection was lost, or took too long, while a
+// batch was being stored, and the server did not come back soon enough to be asked.
+var ErrUnknownOutcome = events.ErrUnknownOutcome
 
 var errClosed = fmt.Errorf("%w: it is closed", events.ErrUnavailable)
 

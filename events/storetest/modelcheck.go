@@ -209,6 +209,7 @@ func sameRefusal(got, want error) bool {
 	}
 	sentinels := []error{
 		events.ErrConflict, events.ErrClaimed, events.ErrKeyReused, events.ErrFull, events.ErrReferenced, events.ErrUnavailable,
+		events.ErrUnknownOutcome,
 	}
 	for _, s := range sentinels {
 		if errors.Is(got, s) != errors.Is(want, s) {
