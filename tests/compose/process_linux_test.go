@@ -1,0 +1,16 @@
+package compose
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// endWithTests gives a process a group of its own, with its children, and has the kernel end it
+// when the tests are killed or run out of time, which no code of theirs would notice.
+func endWithTests(cmd *exec.Cmd) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Setpgid = true
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+}

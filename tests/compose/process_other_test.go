@@ -1,0 +1,11 @@
+//go:build !linux
+
+package compose
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// endWithTests gives a process a group of its own, with its children.
+func endWithTests(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
