@@ -17,17 +17,17 @@ type update struct {
 	// into quarantine in place of its stream being changed. nil: nothing was tried yet.
 	unfit error
 
-	told []told
-	bad  []delivery // records that are passed over
+	outcomes []outcome      // what became of each event
+	toTell   []events.Event // those of them that went into quarantine
+	bad      []delivery     // records that are passed over
 }
 
-// told is what became of an event.
-type told struct {
-	outcome outcome
-	event   events.Event
+func (u *update) tell(o outcome, e events.Event) {
+	u.outcomes = append(u.outcomes, o)
+	if o == quarantined {
+		u.toTell = append(u.toTell, e)
+	}
 }
-
-func (u *update) tell(o outcome, e events.Event) { u.told = append(u.told, told{o, e}) }
 
 // inUpdates calls do with 0, 1 … n-1, as many in one update as fit, and says for how many of
 // them it committed, and how many it folded. do returns false to end early, and must then have changed nothing. It may
@@ -84,15 +84,15 @@ const tellBadEvery = time.Minute
 // committed counts what became of the events of an update, and logs what an operator has to know.
 // It says how many were folded.
 func (p *Projector) committed(u *update) (news int) {
-	for _, t := range u.told {
-		p.metrics.count(t.outcome)
-		if t.outcome == folded {
+	for _, o := range u.outcomes {
+		p.metrics.count(o)
+		if o == folded {
 			news++
 		}
-		if e := t.event; t.outcome == quarantined {
-			p.log.Error("an event cannot be folded: its stream is in quarantine and keeps its last good state",
-				"stream", e.Stream, "version", e.Version, "position", e.Position, "type", e.Type)
-		}
+	}
+	for _, e := range u.toTell {
+		p.log.Error("an event cannot be folded: its stream is in quarantine and keeps its last good state",
+			"stream", e.Stream, "version", e.Version, "position", e.Position, "type", e.Type)
 	}
 	p.metrics.badRecords.Add(float64(len(u.bad)))
 	for _, d := range u.bad {

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -36,13 +37,16 @@ func messageOf(ctx context.Context, d *delivery) *message.Message {
 	record := d.record
 	metadata := make(message.Metadata, len(record.Headers))
 	uuid := ""
+	values := headerValues(record.Headers)
 	for i := range record.Headers {
 		h := &record.Headers[i]
+		value := values[:len(h.Value)]
+		values = values[len(h.Value):]
 		if h.Key == UUIDHeader {
-			uuid = string(h.Value)
+			uuid = value
 			continue
 		}
-		metadata[h.Key] = string(h.Value)
+		metadata[h.Key] = value
 	}
 	if uuid == "" {
 		uuid = metadata[idHeader]
@@ -55,6 +59,20 @@ func messageOf(ctx context.Context, d *delivery) *message.Message {
 	d.Context = ctx
 	msg.SetContext(d)
 	return msg
+}
+
+// headerValues is all values one after the other, since one string costs less than a dozen.
+func headerValues(headers []Header) string {
+	size := 0
+	for i := range headers {
+		size += len(headers[i].Value)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for i := range headers {
+		all.Write(headers[i].Value)
+	}
+	return all.String()
 }
 
 // delivery is the context of a delivered message. It knows where the message came from.

@@ -130,6 +130,9 @@ func fetchOnce(ctx context.Context, client *kafka.Client, request *kafka.FetchRe
 		batches = stream.Records
 	}
 	var memory slab
+	if there := answer.HighWatermark - request.Offset; there > 0 {
+		records = make([]Record, 0, min(there, request.MaxBytes/guessedSize+1))
+	}
 	for _, batch := range batches {
 		_, control := batch.(*protocol.ControlBatch)
 		for {
@@ -159,6 +162,9 @@ func fetchOnce(ctx context.Context, client *kafka.Client, request *kafka.FetchRe
 	}
 	return records, next, answer.HighWatermark, nil
 }
+
+// guessedSize is a record's on the wire, roughly, to reserve memory by. A wrong guess costs a copy.
+const guessedSize = 512
 
 // slab hands out memory for many small keys and values from few allocations.
 type slab struct{ free []byte }

@@ -35,7 +35,7 @@ func (e *FieldsError) Error() string {
 type Object struct {
 	pointer jsontext.Pointer
 	members []member
-	index   map[string]int // of members, by name: bodies may hold 100,000 of them
+	index   map[string]int // of members, by name, where they are many: a body may hold 100,000
 	known   []string
 	faults  *[]problem.Field // shared by all objects of a body
 }
@@ -67,17 +67,36 @@ func parse(in input) (*Object, error) {
 
 // newObject splits a value, which is an object and was checked, into its members.
 func newObject(pointer jsontext.Pointer, value jsontext.Value, faults *[]problem.Field) *Object {
-	o := &Object{pointer: pointer, faults: faults, index: make(map[string]int)}
+	o := &Object{pointer: pointer, faults: faults}
 	d := jsontext.NewDecoder(bytes.NewBuffer(value))
 	_, _ = d.ReadToken() // the brace; no read fails, since check has read all of it before
 	for d.PeekKind() == jsontext.KindString {
 		name, _ := d.ReadToken()
 		key := name.String()
 		v, _ := d.ReadValue()
-		o.index[key] = len(o.members)
 		o.members = append(o.members, member{name: key, value: slices.Clone(v)})
 	}
+	if len(o.members) > fewMembers {
+		o.index = make(map[string]int, len(o.members))
+		for i := range o.members {
+			o.index[o.members[i].name] = i
+		}
+	}
 	return o
+}
+
+// fewMembers are looked through faster than an index of them is made.
+const fewMembers = 16
+
+// find is where the member stands; -1: it is not there.
+func (o *Object) find(name string) int {
+	if o.index == nil {
+		return slices.IndexFunc(o.members, func(m member) bool { return m.name == name })
+	}
+	if i, there := o.index[name]; there {
+		return i
+	}
+	return -1
 }
 
 // Err reports all faults that were found so far, and every member of o that was not asked for.
@@ -155,8 +174,8 @@ func (o *Object) Names() []string {
 }
 
 func (o *Object) take(name string) jsontext.Value {
-	i, there := o.index[name]
-	if !there {
+	i := o.find(name)
+	if i < 0 {
 		if !slices.Contains(o.known, name) {
 			o.known = append(o.known, name)
 		}
