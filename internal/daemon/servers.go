@@ -86,10 +86,14 @@ func OpenCatalogueServer(ctx context.Context, cfg CatalogueServerConfig) (_ *Cat
 			return err
 		}
 	}
-	return s, s.openCatalogue(CatalogueConfig{
+	err = s.openCatalogue(CatalogueConfig{
 		Listener: ln, Store: store, Cluster: cluster, Topic: cfg.Kafka.Topic, Partitions: cfg.Kafka.Partitions,
 		HomeRegions: cfg.HomeRegions, Lead: store.Lead, MakeTopic: s.makeTopic, Was: store.WasStoreID, Renew: renew,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // URL is where the admin API answers.
