@@ -32,6 +32,23 @@ run: build ## build, and run everything on this machine; the first start imports
 build: ## bin/tenantry
 	go build -trimpath -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/tenantry ./cmd/tenantry
 
+# compose.yaml says what there is then, and where.
+COMPOSE := VERSION='$(VERSION)' COMMIT='$(COMMIT)' docker compose
+
+.PHONY: up
+up: docker ## with Docker: PostgreSQL, Kafka, two catalogues and two regions of two nodes, at 127.0.0.1:8080 to 8084
+	$(COMPOSE) up --build --wait
+
+.PHONY: down
+down: docker ## stop them, and keep their data (docker compose down --volumes removes it)
+	$(COMPOSE) down
+
+.PHONY: docker
+docker:
+	@command -v docker >/dev/null || { echo "this needs Docker, which is not installed: 'make run' needs none" >&2; exit 1; }
+	@docker compose version >/dev/null 2>&1 || { echo "this needs Docker Compose: 'docker compose' is not there; 'make run' needs none" >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "this needs a running Docker: 'docker info' says what is wrong; 'make run' needs none" >&2; exit 1; }
+
 # PostgreSQL and Apache Kafka, started once for a run of all tests. What is missing is fetched into .cache/, or installed as
 # root on Debian; a test that cannot have its server is skipped and says so.
 TESTSERVERS := .cache/bin/testservers

@@ -14,3 +14,11 @@ func endWithTests(cmd *exec.Cmd) {
 	cmd.SysProcAttr.Setpgid = true
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 }
+
+// confine has a process see a directory as the whole file system, as a user without a name.
+func confine(cmd *exec.Cmd, root string, uid, gid int) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Chroot:     root,
+		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
+	}
+}
