@@ -142,7 +142,7 @@ func TestGateway_RequestThatBreaksOff_IsSentAgainOnlyWhereThatIsSafe(t *testing.
 		t.Run(fmt.Sprintf("%s with key %q", c.method, c.key), func(t *testing.T) {
 			var arrivals atomic.Int32
 			gateway := twoCatalogues(t, func(_ http.ResponseWriter, r *http.Request) {
-				if body, err := io.ReadAll(r.Body); err != nil || r.Method != c.method || string(body) != "{}" && r.Method != "HEAD" {
+				if body, err := io.ReadAll(r.Body); err != nil || r.Method != c.method || string(body) != "{}" && r.Method != http.MethodHead {
 					t.Errorf("the catalogue got %s %q, %v", r.Method, body, err)
 				}
 				arrivals.Add(1)

@@ -48,7 +48,7 @@ func readDockerfile() (d dockerfile, err error) {
 			}
 		case "COPY":
 			var paths []string
-			for _, f := range strings.Fields(rest) {
+			for f := range strings.FieldsSeq(rest) {
 				if !strings.HasPrefix(f, "--") {
 					paths = append(paths, f)
 				}
@@ -84,7 +84,7 @@ var buildImage = sync.OnceValues(func() (i image, err error) {
 		return i, err
 	}
 	i.out = filepath.Join(scratch, "out")
-	if err := os.Mkdir(i.out, 0o755); err != nil { //nolint:gosec // another user looks into it, as in the image
+	if err := os.Mkdir(i.out, 0o755); err != nil {
 		return i, err
 	}
 	cmd := exec.Command("/bin/sh", "-e", "-c", strings.ReplaceAll(i.build, "/out/", i.out+"/"))

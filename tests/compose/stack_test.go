@@ -179,7 +179,7 @@ func (st *stack) fileSystem(s types.ServiceConfig, uid, gid int) string {
 		its = append(its, filepath.Join(root, path))
 	}
 	for _, dir := range append(dirs, its...) {
-		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil { //nolint:gosec // as in a container
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
 			t.Fatal(err)
 		}
 	}
