@@ -13,6 +13,7 @@ ARGS      ?=
 TEST_TIMEOUT  ?= 20m
 RACE_TIMEOUT  ?= 30m
 BENCH_TIMEOUT ?= 60m
+FAULTS_TIMEOUT ?= 4h
 
 # Pinned: another version has other opinions. Built from source, so that it is one with our Go.
 GOLANGCI_LINT_VERSION := v2.15.0
@@ -68,6 +69,13 @@ test: $(TESTSERVERS) ## all tests; with REQUIRE_SERVICES=1 one that lacks a serv
 .PHONY: test-race
 test-race: $(TESTSERVERS) ## the same under the race detector (needs a C compiler), without the longest
 	$(TESTSERVERS) -- go test -race -short -timeout $(RACE_TIMEOUT) $(TESTFLAGS) $(PKG)
+
+# So many processes are killed, one after the other; what came of it is printed as a table.
+KILLS ?= 1000
+
+.PHONY: faults
+faults: $(TESTSERVERS) ## tests/faults in its long form: KILLS=1000 kills, and networks and disks that fail (half an hour)
+	TENANTRY_KILLS=$(KILLS) $(TESTSERVERS) -- go test -count=1 -v -timeout $(FAULTS_TIMEOUT) $(TESTFLAGS) ./tests/faults
 
 # bench/system.sh measures the program as a process, with wrk beside nginx.
 .PHONY: bench

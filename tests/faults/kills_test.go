@@ -79,7 +79,8 @@ type killer struct {
 	rand   *rand.Rand
 	kills  int
 	rounds int
-	died   time.Time // of the last kill
+	died   time.Time     // of the last kill
+	well   time.Duration // that it took, where that is not until the killed one is back
 	done   map[string]*killed
 	total  verdict
 }
@@ -88,11 +89,15 @@ type killer struct {
 func (k *killer) kill(w way) {
 	k.t.Helper()
 	pause(k.t, time.Duration(k.rand.Int64N(int64(100*time.Millisecond))))
+	k.well = 0
 	err := w.do()
 	if err == nil {
 		_, err = k.load.probe()
 	}
 	took := time.Since(k.died)
+	if k.well > 0 {
+		took = k.well
+	}
 	if err == nil {
 		err = k.load.err()
 	}
@@ -107,9 +112,7 @@ func (k *killer) kill(w way) {
 	}
 	d.times++
 	d.worst = max(d.worst, took)
-	if testing.Verbose() {
-		k.t.Logf("kill %d: %s, well again after %s", k.kills, w.name, took.Round(time.Millisecond))
-	}
+	k.t.Logf("kill %d: %s, well again after %s", k.kills, w.name, took.Round(time.Millisecond))
 }
 
 // draw is a way, by the ways' weights.
@@ -182,11 +185,11 @@ func (k *killer) broker(n *testservers.KafkaNode) error {
 		return err
 	}
 	k.gone()
-	// The others go on without it: that is what counts as recovered. It may take its time.
+	// The others go on without it, which is what counts.
 	if _, err := k.load.probe(); err != nil {
 		return fmt.Errorf("while a broker is away: %w", err)
 	}
-	k.t.Logf("without broker %d all is well after %s", n.ID, time.Since(k.died).Round(time.Millisecond))
+	k.well = time.Since(k.died)
 	if err := n.Start(); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 
 // links are the ways between the parts of a system that lead through proxies, by name:
 //
-//	catalogue-N=postgres   *=kafka-N   REGION-N=source
+//	catalogue-N=postgres   catalogues=kafka-N   regions=kafka-N   REGION-N=source
 //
 // The zero value has none, and every way is direct.
 type links struct {
@@ -53,8 +53,11 @@ func (l links) add(name, to string) (string, error) {
 	return p.Listen, nil
 }
 
-func (l links) kafka(node int, bound string) (string, error) {
-	return l.add(fmt.Sprintf("*=kafka-%d", node), bound)
+// kafka makes ways for some clients, given the address that a broker listens on.
+func (l links) kafka(clients string) func(node int, bound string) (string, error) {
+	return func(node int, bound string) (string, error) {
+		return l.add(fmt.Sprintf("%s=kafka-%d", clients, node+1), bound)
+	}
 }
 
 func (l links) database(catalogue int, to string) string {
@@ -80,16 +83,16 @@ func (l links) url(name, to string) string {
 	return u.String()
 }
 
-// The toxics, as toxiproxy calls them; see its documentation for their attributes.
+// The directions of a way.
 const (
 	up   = "upstream"   // from whoever connected
 	down = "downstream" // to whoever connected
 )
 
-// spoil adds a toxic to the way, in one direction, and is how it is taken away again.
-func (l *link) spoil(direction, kind, attributes string) (func() error, error) {
+// spoil adds one of toxiproxy's toxics to the way, in one direction, until it is taken away again.
+func (l *link) spoil(direction, kind, attributes string) (mend func() error, err error) {
 	name := kind + "-" + direction
-	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(
+	_, err = l.proxy.Toxics.AddToxicJson(strings.NewReader(
 		fmt.Sprintf(`{"name":%q,"type":%q,"stream":%q,"toxicity":1,"attributes":%s}`, name, kind, direction, attributes)))
 	if err != nil {
 		return nil, fmt.Errorf("%s of %s: %w", name, l.name, err)
@@ -97,7 +100,8 @@ func (l *link) spoil(direction, kind, attributes string) (func() error, error) {
 	return func() error { return l.proxy.Toxics.RemoveToxic(context.Background(), name) }, nil
 }
 
-// cut breaks all connections of the way, and takes no new ones until mend.
-func (l *link) cut() { l.proxy.Stop() }
-
-func (l *link) mend() error { return l.proxy.Start() }
+// cut breaks all connections of the way, and takes no new ones until it is mended.
+func (l *link) cut() (mend func() error, err error) {
+	l.proxy.Stop()
+	return l.proxy.Start, nil
+}

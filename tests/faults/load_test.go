@@ -139,11 +139,15 @@ func (l *load) write(w *writer, stopped <-chan struct{}) {
 // carryOut sends a command with one key until it is answered, each time to any catalogue, and keeps
 // what was answered.
 func (l *load) carryOut(c command, key string, r *rand.Rand) (outcome, error) {
+	return l.carryOutAt(l.s.catalogues, c, key, r)
+}
+
+func (l *load) carryOutAt(catalogues []*server, c command, key string, r *rand.Rand) (outcome, error) {
 	o := outcome{command: c, key: key, called: time.Since(l.began)}
 	late := time.Now().Add(answerTime)
 	for {
 		o.tries++
-		at := l.s.catalogues[r.IntN(len(l.s.catalogues))]
+		at := pick(r, catalogues)
 		final, err := l.send(&o, at)
 		if final {
 			o.returned = time.Since(l.began)
@@ -183,7 +187,7 @@ func (l *load) send(o *outcome, at *server) (final bool, err error) {
 		req.Header.Set("If-Match", strconv.Quote(strconv.FormatUint(o.ifMatch, 10)))
 	}
 	began := time.Now()
-	resp, err := l.s.http.Do(req)
+	resp, err := l.s.writing.Do(req)
 	if err != nil {
 		return false, err
 	}
@@ -221,15 +225,17 @@ func (l *load) send(o *outcome, at *server) (final bool, err error) {
 	return true, fmt.Errorf("%s %s with key %s, sent %d times, is refused: %d %s", o.method, o.path, o.key, o.tries, resp.StatusCode, body)
 }
 
-// probe sends a command, and returns how long it took until it was answered and every node that runs
-// shows it.
-func (l *load) probe() (time.Duration, error) {
+// probe sends a command, and returns how long it took until it was answered and every node shows it.
+func (l *load) probe() (time.Duration, error) { return l.probeAt(l.s.catalogues...) }
+
+// probeAt is probe, by some of the catalogues.
+func (l *load) probeAt(catalogues ...*server) (time.Duration, error) {
 	l.probes++
 	began := time.Now()
 	key := fmt.Sprintf("probe-%d", l.probes)
 	r := rand.New(rand.NewPCG(uint64(l.probes), 2))
 	c := command{method: "PUT", path: "/v1/tenants/ten_t0/config/probe", body: fmt.Sprintf(`{"value":%d}`, l.probes), stream: "ten_t0"}
-	o, err := l.carryOut(c, key, r)
+	o, err := l.carryOutAt(catalogues, c, key, r)
 	if err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ package faults
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -196,3 +197,19 @@ func (s *server) logEnd(lines int) string {
 
 // lose removes the node's whole copy.
 func (s *server) lose() error { return os.RemoveAll(filepath.Join(s.dir, "regions")) }
+
+// put sends a command once.
+func (s *server) put(path, body string) (status int, header http.Header, answer string, err error) {
+	req, err := http.NewRequest(http.MethodPut, s.url+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, "", err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return 0, nil, "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, resp.Header, string(text), err
+}

@@ -38,12 +38,14 @@ type system struct {
 	postgres   *testservers.PostgresServer // nil: shared
 	kafka      *testservers.KafkaCluster   // nil: shared
 	database   string                      // URL of the engine itself
-	brokers    []string
+	brokers    []string                    // for catalogues
+	others     []string                    // for regions; nil: the same
 	topic      string
 	catalogues []*server
 	nodes      []*server
 	links      links
 	http       *http.Client
+	writing    *http.Client // for writers, who try elsewhere soon
 	long       *http.Client // for answers that take long
 }
 
@@ -54,7 +56,7 @@ func open(t *testing.T, o options) *system {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}
 	t.Cleanup(transport.CloseIdleConnections)
-	s := &system{t: t, topic: "tenantry.events." + uuid.NewString(), http: &http.Client{Transport: transport, Timeout: 15 * time.Second}, long: &http.Client{Transport: transport}}
+	s := &system{t: t, topic: "tenantry.events." + uuid.NewString(), http: &http.Client{Transport: transport, Timeout: 15 * time.Second}, long: &http.Client{Transport: transport}, writing: &http.Client{Transport: transport, Timeout: 1500 * time.Millisecond}}
 	if o.through {
 		s.links = newLinks(t)
 	}
@@ -102,10 +104,10 @@ func (s *system) engines(o options) {
 	case o.through:
 		// Each broker is known by a proxy's address: clients that asked one for the cluster go on
 		// through proxies.
-		s.kafka = testservers.NewKafka(t, testservers.KafkaOptions{Nodes: o.kafka, Advertise: func(node int, bound string) (string, error) {
-			return s.links.kafka(node, bound)
-		}})
-		s.brokers = s.kafka.Brokers(testservers.Plaintext)
+		s.kafka = testservers.NewKafka(t, testservers.KafkaOptions{
+			Nodes: o.kafka, Advertise: s.links.kafka("catalogues"), AdvertiseOther: s.links.kafka("regions"),
+		})
+		s.brokers, s.others = s.kafka.Brokers(testservers.Plaintext), s.kafka.Brokers(testservers.Other)
 	default:
 		s.kafka = testservers.NewKafka(t, testservers.KafkaOptions{Nodes: o.kafka})
 		s.brokers = s.kafka.Brokers(testservers.Plaintext)
@@ -125,12 +127,16 @@ func (s *system) lay(o options) {
 	}
 	addresses := testservers.FreeAddresses(t, catalogues+len(regions)*nodes)
 	logs := t.TempDir()
-	make1 := func(name string, args ...string) *server {
+	others := s.others
+	if others == nil {
+		others = s.brokers
+	}
+	prepare := func(name string, brokers []string, args ...string) *server {
 		address := addresses[0]
 		addresses = addresses[1:]
 		return &server{
 			t: t, name: name, url: "http://" + address, http: s.http, log: filepath.Join(logs, name+".log"),
-			args: append(args, "--listen", address, "--kafka-brokers", strings.Join(s.brokers, ","), "--kafka-topic", s.topic),
+			args: append(args, "--listen", address, "--kafka-brokers", strings.Join(brokers, ","), "--kafka-topic", s.topic),
 		}
 	}
 	for i := range catalogues {
@@ -138,7 +144,7 @@ func (s *system) lay(o options) {
 		if o.kafka >= 3 {
 			args = append(args, "--kafka-replication", "3", "--kafka-min-insync-replicas", "2")
 		}
-		s.catalogues = append(s.catalogues, make1(fmt.Sprintf("catalogue-%d", i), args...))
+		s.catalogues = append(s.catalogues, prepare(fmt.Sprintf("catalogue-%d", i), s.brokers, args...))
 	}
 	dir := o.dir
 	if dir == "" {
@@ -152,7 +158,7 @@ func (s *system) lay(o options) {
 			if i%2 == 1 {
 				source = s.links.source(name, s.catalogues[0].url)
 			}
-			node := make1(name, "region", "--region", region, "--data-dir", filepath.Join(dir, name), "--source", source)
+			node := prepare(name, others, "region", "--region", region, "--data-dir", filepath.Join(dir, name), "--source", source)
 			node.dir = filepath.Join(dir, name)
 			s.nodes = append(s.nodes, node)
 		}
@@ -204,8 +210,14 @@ func (s *system) stop() error {
 }
 
 // leader is the catalogue whose relay publishes; nil while there is none.
-func (s *system) leader() *server {
+func (s *system) leader() *server { return s.leaderBut(nil) }
+
+// leaderBut is the same, without asking one that does not answer.
+func (s *system) leaderBut(paused *server) *server {
 	for _, c := range s.catalogues {
+		if c == paused {
+			continue
+		}
 		if v, err := c.metric("tenantry_relay_leading"); err == nil && v == "1" {
 			return c
 		}

@@ -1,0 +1,147 @@
+//go:build unix
+
+package faults
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+func TestRestore_OfAnEarlierBackup_IsNoticed_AndRegionsComeToTheRestoredPast(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	t.Parallel()
+	r := draw(t)
+	s := open(t, options{postgres: true})
+	l := startLoad(t, s, r)
+	pause(t, time.Second)
+	l.check()
+	backup := filepath.Join(t.TempDir(), "backup")
+	if err := s.copyPostgres(s.postgres.Dir(), backup); err != nil {
+		t.Fatal(err)
+	}
+	before := l.readLog()
+
+	// What happens now is lost.
+	if _, err := l.probe(); err != nil {
+		t.Fatal(err)
+	}
+	l.resume()
+	pause(t, 2*time.Second)
+	l.check()
+	future := l.readLog()
+	if future.Head() <= before.Head() {
+		t.Fatalf("the log ends at %d, and ended at %d at the backup", future.Head(), before.Head())
+	}
+	if err := s.restorePostgres(backup); err != nil {
+		t.Fatal(err)
+	}
+
+	// Without leave nothing is published, whoever leads, and an operator is told why.
+	last := ""
+	if err := await(patience, "a catalogue says that the store was restored", func() bool {
+		for _, c := range s.catalogues {
+			status, body, err := c.look("/readyz?verbose")
+			last = fmt.Sprintf("%d %v %s", status, err, body)
+			if err == nil && status == http.StatusServiceUnavailable && strings.Contains(string(body), "--accept-restore") {
+				return true
+			}
+		}
+		return false
+	}); err != nil {
+		t.Fatalf("%v: %s", err, last)
+	}
+	for _, n := range s.nodes {
+		if status, body, err := n.look("/v1/lookup/own-t0.example"); err != nil || status != http.StatusOK {
+			t.Errorf("%s meanwhile: %d %v %s", n.name, status, err, body)
+		}
+	}
+
+	// It is a store like any other for who commands.
+	l.history.checked = before.Head()
+	l.resume()
+	pause(t, time.Second)
+	l.pause()
+
+	// With it the store gets a new identity, and all regions come to what it has.
+	restored := time.Now()
+	for _, c := range s.catalogues {
+		if err := c.stop(); err != nil {
+			t.Error(err)
+		}
+		c.args = append(c.args, "--accept-restore")
+		if err := c.start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := ""
+	if err := await(patience, "every node is of a new identity", func() bool {
+		for _, n := range s.nodes {
+			var s struct {
+				StoreID string `json:"store_id"`
+			}
+			_, body, err := n.look("/v1/status")
+			if err != nil || json.Unmarshal(body, &s) != nil || s.StoreID == before.StoreID {
+				return false
+			}
+			id = s.StoreID
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("all nodes are of store %s, which was %s, %s after the leave", id, before.StoreID, time.Since(restored).Round(time.Millisecond))
+	// What readers have seen of the future is over.
+	l.watch.forget()
+	if _, err := l.probe(); err != nil {
+		t.Fatal(err)
+	}
+	l.resume()
+	pause(t, 2*time.Second)
+	l.check()
+	if now := l.readLog(); now.StoreID == before.StoreID {
+		t.Errorf("the store is still %s", now.StoreID)
+	}
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// copyPostgres copies the files of the server, which does not run meanwhile.
+func (s *system) copyPostgres(from, to string) error {
+	if err := s.postgres.Kill(); err != nil {
+		return err
+	}
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy the database: %w: %s", err, out)
+	}
+	return s.postgres.Restart(s.t.Context())
+}
+
+// restorePostgres puts a copy in the place of the server's files.
+func (s *system) restorePostgres(backup string) error {
+	dir := s.postgres.Dir()
+	if err := s.postgres.Kill(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return s.copyPostgres(backup, dir)
+}
+
+// forget begins anew, where what was seen is over.
+func (w *watch) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.versions)
+}
