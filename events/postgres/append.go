@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/events"
@@ -179,8 +180,11 @@ func (s *Store) appendGroup(items []item) error {
 			err = fmt.Errorf("%w: other processes change the same streams all the time: %w", events.ErrUnavailable, err)
 		}
 		refuse(items, err)
-		if errors.Is(err, events.ErrUnavailable) {
+		switch {
+		case errors.Is(err, events.ErrUnavailable):
 			return err
+		case errors.Is(err, ErrUnknownOutcome): // of these; the next are not even tried
+			return fmt.Errorf("%w: the connection to PostgreSQL is lost", events.ErrUnavailable)
 		}
 		return nil
 	}
@@ -267,24 +271,25 @@ func (s *Store) readFor(items []item) (*pgxpool.Conn, snapshot, error) {
 	}
 }
 
-// store writes the group, and makes room for its events where there is none.
+// store writes the group, and makes room for its events where there is none. It may give the
+// connection back.
 func (s *Store) store(conn *pgxpool.Conn, g *group) (base uint64, err error) {
-	// Decided and on its way, the outcome is worth waiting for: giving up would leave it unknown.
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StatementTimeout)
-	defer cancel()
-	pg := conn.Conn().PgConn()
-	if err := s.parts.prepare(ctx, pg, g.ahead); err != nil {
+	if err := s.makeRoom(conn.Conn().PgConn(), g.ahead); err != nil {
 		return 0, fmt.Errorf("%w: make room in the log: %s", events.ErrUnavailable, plain(err))
 	}
-	base, err = g.write(ctx, pg)
-	if err != nil {
-		err = s.writeFault(err)
-		if errors.Is(err, errNoPartition) {
-			s.parts.forget()
-			err = fmt.Errorf("%w: %w", errStale, err)
-		}
-		return 0, err
+	base, err = s.write(conn, g)
+	if errors.Is(err, errNoPartition) {
+		s.parts.forget()
+		return 0, fmt.Errorf("%w: %w", errStale, err)
 	}
-	s.parts.reached(base + g.ahead)
-	return base, nil
+	if err == nil {
+		s.parts.reached(base + g.ahead)
+	}
+	return base, err
+}
+
+func (s *Store) makeRoom(conn *pgconn.PgConn, events uint64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.AnswerTimeout)
+	defer cancel()
+	return s.parts.prepare(ctx, conn, events)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"github.com/tenantry/tenantry/events"
 )
 
@@ -60,6 +62,7 @@ type guard struct{ least, most int64 }
 // group is the batches of one transaction while they are decided: what was read, and over it
 // what the batches before have changed. It does no I/O.
 type group struct {
+	call    uuid.UUID // names the call that stores it
 	base    snapshot
 	streams map[events.StreamID]state // all that a decision asked for, as they are now
 	guards  map[events.StreamID]guard
@@ -111,6 +114,7 @@ func (a answer) outcome(base uint64) events.Outcome {
 
 func newGroup(base snapshot) *group {
 	return &group{
+		call:    uuid.New(),
 		base:    base,
 		streams: make(map[events.StreamID]state),
 		guards:  make(map[events.StreamID]guard),

@@ -32,8 +32,11 @@
 //
 // # What is not
 //
-// When the connection is lost while a group is stored, it is not known whether it is. The error is
-// [ErrUnknownOutcome] then, and only a retry with the same idempotency key is safe.
+// When the connection is lost while a group is stored, the appender asks on a new one whether it is:
+// tenantry.settle waits for the call behind the lock on the head, or sees to it that it is refused
+// when it comes, and looks for an event of the group. So the answer is the true one, if the server can be
+// asked within Config.AnswerTimeout. If not, the error is [ErrUnknownOutcome], and only a retry with the
+// same idempotency key is safe.
 //
 // A server that was restored to an earlier past does not know it. The relay finds out, and
 // [Store.MintStoreID] gives the log a new identity.
@@ -41,7 +44,8 @@
 // # On failure
 //
 // While the server is away, what needs it gets [events.ErrUnavailable]: at once where the
-// connection is refused, else after Config.AnswerTimeout. Wait goes on waiting. Nothing has to be
+// connection is refused, else after Config.AnswerTimeout. A group that is being stored is waited
+// for as long as a statement may take, while the server answers other questions. Wait goes on waiting. Nothing has to be
 // restarted when the server is back.
 //
 // # Poolers
@@ -58,6 +62,7 @@
 //	events            position ─▶ the event; partitioned by ranges of position
 //	claims            hostname ─▶ stream
 //	refs              stream, referrer
+//	given_up          calls of append that must not be carried out any more
 //	idempotency_keys  key ─▶ fingerprint, time of first use, what to answer
 //	former_store_ids  store_id ─▶ until when, and where the log ended then
 //	schema_versions   which migrations there were

@@ -138,13 +138,13 @@ func (s *snapshot) take(row [][]byte) error {
 
 const appendSQL = `SELECT tenantry.append(
 	$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-	$26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49)`
+	$26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50)`
 
 // write stores what the group changes if all that it has read is still so, and returns the
 // position of the log before it. It is one statement, and so one transaction, which the server
 // ends by itself: a caller that stops in the middle holds no lock.
 func (g *group) write(ctx context.Context, conn *pgconn.PgConn) (base uint64, err error) {
-	p := new(params)
+	p := new(params).uuid(g.call)
 	newStreams, oldStreams, readStreams := g.streamArrays()
 	readClaims, claims := g.claimArrays()
 	p.arrays(readStreams...).arrays(readClaims...).arrays(texts(g.newKeys...))

@@ -69,6 +69,13 @@ CREATE TABLE tenantry.idempotency_keys (
 );
 CREATE INDEX idempotency_keys_used_at ON tenantry.idempotency_keys (used_at);
 
+-- Calls of append that whoever sent them has given up, since the connection was lost. They must not
+-- be carried out any more.
+CREATE TABLE tenantry.given_up (
+    call uuid        PRIMARY KEY,
+    at   timestamptz NOT NULL DEFAULT now()
+);
+
 -- Events are for ever, for the owner too as long as nobody drops these triggers. They cost an
 -- insert nothing.
 -- +goose StatementBegin
@@ -158,6 +165,7 @@ $$;
 -- this call; it returns the position of the log before it.
 -- +goose StatementBegin
 CREATE FUNCTION tenantry.append(
+    this_call uuid,
     -- Read and not written: version and number of referrers of streams, holders of hostnames ('':
     -- free), keys that are new.
     read_streams text[], read_versions bigint[], read_least bigint[], read_most bigint[],
@@ -193,6 +201,10 @@ BEGIN
     END IF;
     UPDATE log_head SET position = position + cardinality(event_streams) WHERE only_row RETURNING position - cardinality(event_streams) INTO STRICT base;
 
+    PERFORM FROM given_up g WHERE g.call = this_call;
+    IF FOUND THEN
+        RAISE EXCEPTION 'this call was given up' USING ERRCODE = 'TN001';
+    END IF;
     IF cardinality(read_streams) > 0 THEN
         PERFORM FROM unnest(read_streams, read_versions, read_least, read_most) AS r(stream, version, least, most)
             LEFT JOIN streams s ON s.stream = r.stream COLLATE "C"
@@ -273,6 +285,31 @@ BEGIN
                 WITH ORDINALITY AS e(stream, version, id, type, time, actor, reason, correlation_id, causation_id, traceparent, data, ahead);
     END IF;
     RETURN base;
+END
+$$;
+-- +goose StatementEnd
+
+-- settle finds out what became of a call of append whose answer was lost, and returns the position
+-- of an event of it, or 0 if nothing is stored; then nothing will be. The call may be under way: the
+-- lock on the head waits for its end, or makes it wait, and it finds itself given up. The update changes
+-- nothing and is there for servers whose default is a stricter isolation, where a lock alone
+-- would not keep the call from looking at an older snapshot.
+-- +goose StatementBegin
+CREATE FUNCTION tenantry.settle(lost_call uuid, its_stream text, its_version bigint, its_event uuid) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, tenantry, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off
+AS $$
+DECLARE
+    stored bigint;
+BEGIN
+    UPDATE log_head SET position = position WHERE only_row;
+    INSERT INTO given_up (call) VALUES (lost_call) ON CONFLICT DO NOTHING;
+    DELETE FROM given_up WHERE at < now() - interval '1 day'; -- no call takes that long
+    SELECT e.position INTO stored FROM runs r JOIN events e ON e.position = r.position
+        WHERE r.stream = its_stream COLLATE "C" AND r.version = its_version AND e.id = its_event;
+    RETURN COALESCE(stored, 0);
 END
 $$;
 -- +goose StatementEnd
