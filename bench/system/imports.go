@@ -14,12 +14,12 @@ import (
 
 // imports is what a real roster costs: to import, to start again with, and to hold in memory.
 func imports(ctx context.Context, cfg *config) ([]row, error) {
-	answered := row{what: "import of universities.ndjson through the API, until answered", unit: "s", goal: "< 10 s"}
+	answered := row{what: "import of universities.ndjson through the API, until answered", unit: "s", goal: goal{below: 10}}
 	seen := row{what: "the same, until both regions hold it", unit: "s"}
-	restart := row{what: "start with it, until ready", unit: "s", goal: "< 2 s"}
-	after := row{what: "resident after the import", unit: "MB", goal: "< 300 MB"}
+	restart := row{what: "start with it, until ready", unit: "s", goal: goal{below: 2}}
+	after := row{what: "resident after the import", unit: "MB", goal: goal{below: 300}}
 	most := row{what: "resident at most, during the import", unit: "MB"}
-	later := row{what: "resident after a restart and a look-up of each hostname in both regions", unit: "MB", goal: "< 300 MB"}
+	later := row{what: "resident after a restart and a look-up of each hostname in both regions", unit: "MB", goal: goal{below: 300}}
 	roster, err := os.ReadFile(cfg.university)
 	if errors.Is(err, fs.ErrNotExist) {
 		answered.note = "not measured: " + cfg.university + " is not there"

@@ -41,10 +41,12 @@ func loadAverage() string {
 // quiet is the part of the processors that others may use when a round begins.
 const quiet = 0.15
 
-// settle waits until the machine is quiet, as long as the user has patience for it: what a round
+// settle waits until the machine is quiet, as long as the user has patience left for it: what a round
 // measures beside other work is that work.
 func (cfg *config) settle(ctx context.Context) error {
-	deadline := time.Now().Add(cfg.patience)
+	began := time.Now()
+	deadline := began.Add(cfg.patience)
+	defer func() { cfg.patience = max(0, cfg.patience-time.Since(began)+time.Second) }() // the second is measured anyway
 	for told := false; ; told = true {
 		before, ok := processors()
 		if err := pause(ctx, time.Second); err != nil {

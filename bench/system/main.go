@@ -26,7 +26,8 @@ type config struct {
 	rate       int           // look-ups a second where latency is measured
 	commands   int           // a second, where visibility is
 	only       []string
-	patience   time.Duration // with others at work on the machine, before each round
+	lines      int           // imported where memory is measured
+	patience   time.Duration // with others at work on the machine, before all rounds together
 
 	dir string    // for everything that is written
 	log io.Writer // progress, for a person
@@ -38,7 +39,7 @@ type section struct {
 	run  func(context.Context, *config, *catalogue) ([]row, error)
 }
 
-// sections are those on the large catalogue, in their order; importing has systems of its own.
+// sections are those on the large catalogue, in their order.
 var sections = []section{
 	{"idle", idle},
 	{"lookup", throughput},
@@ -46,7 +47,11 @@ var sections = []section{
 	{"visible", visible},
 }
 
-const importing = "import"
+// The sections with systems of their own.
+const (
+	importing   = "import"
+	remembering = "memory"
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -63,15 +68,16 @@ func run(ctx context.Context) (err error) {
 	flag.StringVar(&cfg.binary, "binary", "bin/tenantry", "the program to measure")
 	flag.StringVar(&cfg.university, "roster", "../shared/data/universities.ndjson", "the real roster to import")
 	flag.IntVar(&cfg.tenants, "tenants", 100_000, "size of the generated catalogue")
-	flag.IntVar(&cfg.rounds, "rounds", 5, "how often each is measured")
+	flag.IntVar(&cfg.rounds, "rounds", 3, "how often each is measured")
 	flag.DurationVar(&cfg.duration, "duration", 10*time.Second, "length of a round under load")
 	flag.IntVar(&cfg.rate, "rate", 30_000, "look-ups a second, where latency is measured")
 	flag.IntVar(&cfg.commands, "commands", 200, "commands a second, where it is measured when they are visible")
-	flag.DurationVar(&cfg.patience, "patience", 30*time.Second, "how long each round waits for the machine to be quiet")
-	only := flag.String("only", "", "of idle, lookup, latency, visible, import: those, separated by commas; all, if empty")
+	flag.IntVar(&cfg.lines, "lines", 200_000, "tenants to import, where memory is measured")
+	flag.DurationVar(&cfg.patience, "patience", time.Minute, "how long all rounds together wait for the machine to be quiet")
+	only := flag.String("only", "", "of idle, lookup, latency, visible, import, memory: those, separated by commas; all, if empty")
 	flag.Parse()
-	if cfg.tenants < 1 || cfg.rounds < 1 || cfg.rate < 1 || cfg.commands < 1 || cfg.duration < time.Second {
-		return fmt.Errorf("-tenants, -rounds, -rate and -commands must be 1 or more, and -duration a second or more")
+	if cfg.tenants < 1 || cfg.rounds < 1 || cfg.rate < 1 || cfg.commands < 1 || cfg.lines < 1 || cfg.duration < time.Second {
+		return fmt.Errorf("-tenants, -lines, -rounds, -rate and -commands must be 1 or more, and -duration a second or more")
 	}
 	if *only != "" {
 		cfg.only = strings.Split(*only, ",")
@@ -103,27 +109,41 @@ func (cfg *config) wants(name string) bool {
 // so would those after it.
 func (cfg *config) measure(ctx context.Context) (rows []row, err error) {
 	if slices.ContainsFunc(sections, func(s section) bool { return cfg.wants(s.name) }) {
-		c, filled, err := openCatalogue(ctx, cfg)
-		if err != nil {
+		if rows, err = cfg.onCatalogue(ctx); err != nil {
 			return nil, err
-		}
-		defer c.dev.stop()
-		rows = append(rows, filled...)
-		for _, s := range sections {
-			if !cfg.wants(s.name) {
-				continue
-			}
-			of, err := s.run(ctx, cfg, c)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name, err)
-			}
-			rows = append(rows, of...)
 		}
 	}
 	if cfg.wants(importing) {
 		of, err := imports(ctx, cfg)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", importing, err)
+		}
+		rows = append(rows, of...)
+	}
+	if cfg.wants(remembering) {
+		of, err := memory(ctx, cfg)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", remembering, err)
+		}
+		rows = append(rows, of...)
+	}
+	return rows, nil
+}
+
+// onCatalogue runs the sections on one large catalogue, which is gone before others are started.
+func (cfg *config) onCatalogue(ctx context.Context) ([]row, error) {
+	c, rows, err := openCatalogue(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer c.dev.stop()
+	for _, s := range sections {
+		if !cfg.wants(s.name) {
+			continue
+		}
+		of, err := s.run(ctx, cfg, c)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		rows = append(rows, of...)
 	}

@@ -14,8 +14,41 @@ type row struct {
 	unit     string
 	measured []float64
 	peer     []float64 // of nginx in the same rounds; none: there is none
-	goal     string
+	goal     goal
 	note     string // why it was not measured
+}
+
+// goal is what the median is held against; the zero goal is none.
+type goal struct {
+	below float64 // it is less than this, in the row's unit
+	ratio float64 // or it is at least this part of the peer's
+}
+
+func (r row) wanted() string {
+	switch {
+	case r.goal.below > 0:
+		return fmt.Sprintf("< %g %s", r.goal.below, r.unit)
+	case r.goal.ratio > 0:
+		return fmt.Sprintf("ratio ≥ %g", r.goal.ratio)
+	}
+	return ""
+}
+
+// verdict is empty where nothing was wanted, or nothing was measured.
+func (r row) verdict() string {
+	var met bool
+	switch {
+	case r.goal.below > 0 && len(r.measured) > 0:
+		met = median(r.measured) < r.goal.below
+	case r.goal.ratio > 0 && len(r.ratios()) > 0:
+		met = median(r.ratios()) >= r.goal.ratio
+	default:
+		return ""
+	}
+	if met {
+		return "met"
+	}
+	return "missed"
 }
 
 // median is of a list that is not empty.
@@ -71,11 +104,12 @@ func spread(values []float64, unit string) string {
 	return s
 }
 
-// printTable prints all rows in Markdown: the median of each, with the least and the most.
+// printTable prints all rows in Markdown: the median of each, with the least and the most, and whether it
+// meets its goal.
 func printTable(w io.Writer, head string, rows []row) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nMedian of the rounds (least to most):\n\n", head)
-	b.WriteString("| what | measured | nginx beside it | ratio | rounds | goal |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| what | goal | measured | nginx beside it | ratio | rounds | verdict |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		measured, peer, ratio := r.note, "", ""
 		if len(r.measured) > 0 {
@@ -84,7 +118,7 @@ func printTable(w io.Writer, head string, rows []row) error {
 		if len(r.peer) > 0 {
 			peer, ratio = spread(r.peer, r.unit), spread(r.ratios(), "")
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d | %s |\n", r.what, measured, peer, ratio, len(r.measured), r.goal)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %d | %s |\n", r.what, r.wanted(), measured, peer, ratio, len(r.measured), r.verdict())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
