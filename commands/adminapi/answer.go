@@ -133,13 +133,13 @@ func answerOf(done commands.Answer, dryRun bool) answer {
 // setToken names the write for readers. The command is done by now, so that a store which cannot
 // tell its identity costs the token and not the answer.
 func (a *api) setToken(c echo.Context, done events.Outcome) {
-	head, err := a.store.Head(c.Request().Context())
+	id, err := a.storeID(c.Request().Context())
 	if err != nil {
 		a.log.WarnContext(c.Request().Context(), "command answered without a token", "request_id", requestID(c), "err", err)
 		return
 	}
 	token := events.Token{
-		StoreID: head.StoreID, Position: done.Position,
+		StoreID: id, Position: done.Position,
 		Partition: events.Partition(done.Stream.String(), a.partitions),
 	}
 	c.Response().Header().Set(headerToken, token.String())

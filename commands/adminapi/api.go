@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -48,6 +49,7 @@ type Config struct {
 type api struct {
 	commands   Commands
 	store      events.Store
+	storeID    func(context.Context) (uuid.UUID, error)
 	partitions int
 	log        *slog.Logger
 	checks     []Check
@@ -64,6 +66,15 @@ func New(cfg Config) (http.Handler, error) {
 	a := &api{
 		commands: cfg.Commands, store: cfg.Store, partitions: cfg.Partitions,
 		log: cfg.Logger, checks: cfg.Checks, clock: cfg.Clock, patience: cfg.Patience,
+	}
+	a.storeID = func(ctx context.Context) (uuid.UUID, error) {
+		head, err := cfg.Store.Head(ctx)
+		return head.StoreID, err
+	}
+	if s, ok := cfg.Store.(interface {
+		StoreID(ctx context.Context) (uuid.UUID, error)
+	}); ok { // where asking for the head is a journey
+		a.storeID = s.StoreID
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

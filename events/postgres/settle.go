@@ -21,12 +21,14 @@ var errAway = errors.New("PostgreSQL does not answer")
 func (s *Store) write(conn *pgxpool.Conn, g *group) (base uint64, err error) {
 	began := time.Now()
 	ctx, stop := s.whileAlive()
-	base, err = g.write(ctx, conn.Conn().PgConn())
+	base, identity, err := g.write(ctx, conn.Conn().PgConn())
 	away := errors.Is(context.Cause(ctx), errAway)
 	stop()
 	if err == nil {
+		s.know(identity, began)
 		return base, nil
 	}
+	s.identity.Store(&identified{}) // the server that comes back may be another one
 	err = s.writeFault(err)
 	if !errors.Is(err, ErrUnknownOutcome) || away {
 		return 0, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantry/tenantry/events"
@@ -136,14 +137,14 @@ func (s *snapshot) take(row [][]byte) error {
 	return nil
 }
 
-const appendSQL = `SELECT tenantry.append(
+const appendSQL = `SELECT base, identity FROM tenantry.append(
 	$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
 	$26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50)`
 
 // write stores what the group changes if all that it has read is still so, and returns the
-// position of the log before it. It is one statement, and so one transaction, which the server
+// position of the log before it, and whose it is. It is one statement, and so one transaction, which the server
 // ends by itself: a caller that stops in the middle holds no lock.
-func (g *group) write(ctx context.Context, conn *pgconn.PgConn) (base uint64, err error) {
+func (g *group) write(ctx context.Context, conn *pgconn.PgConn) (base uint64, identity uuid.UUID, err error) {
 	p := new(params).uuid(g.call)
 	newStreams, oldStreams, readStreams := g.streamArrays()
 	readClaims, claims := g.claimArrays()
@@ -151,10 +152,10 @@ func (g *group) write(ctx context.Context, conn *pgconn.PgConn) (base uint64, er
 	p.arrays(newStreams...).arrays(oldStreams...).arrays(claims...)
 	p.arrays(g.edgeArrays()...).arrays(g.keyArrays()...).arrays(g.eventArrays()...)
 	err = query(ctx, conn, appendSQL, p, func(row [][]byte) error {
-		base = uint64(asInt(row[0]))
+		base, identity = uint64(asInt(row[0])), uuid.UUID(row[1])
 		return nil
 	})
-	return base, err
+	return base, identity, err
 }
 
 // streamArrays are the streams that have no row yet, those that have one, and those that were

@@ -28,6 +28,7 @@ type Store struct {
 
 	queue    queue
 	parts    partitions
+	identity atomic.Pointer[identified]
 	progress instant       // when the appender last came forward
 	appended chan struct{} // closed when the appender has ended
 
@@ -77,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.progress.Store(time.Now())
 	s.tail.init(head.Position)
+	s.identity.Store(&identified{head.StoreID, time.Now()})
 	s.queue.init()
 	go s.appendAll()
 	go s.poll()
@@ -175,6 +177,7 @@ func (s *Store) Close() error {
 // Head is the end of the log and the identity of the store.
 func (s *Store) Head(ctx context.Context) (events.Head, error) {
 	var head events.Head
+	began := time.Now()
 	err := s.read(ctx, s.cfg.AnswerTimeout, func(ctx context.Context, conn *pgconn.PgConn) (err error) {
 		head, err = readHead(ctx, conn)
 		return err
@@ -182,7 +185,36 @@ func (s *Store) Head(ctx context.Context) (events.Head, error) {
 	if err != nil {
 		return events.Head{}, fmt.Errorf("read the head: %w", err)
 	}
+	s.know(head.StoreID, began)
 	return head, nil
+}
+
+// identified is an identity, and when it was the store's.
+type identified struct {
+	id uuid.UUID
+	at time.Time
+}
+
+// knownFor is how long an identity is taken for the store's.
+const knownFor = time.Second
+
+// know takes over an identity, unless a later one is known.
+func (s *Store) know(id uuid.UUID, at time.Time) {
+	for known := s.identity.Load(); !known.at.After(at); known = s.identity.Load() {
+		if s.identity.CompareAndSwap(known, &identified{id, at}) {
+			return
+		}
+	}
+}
+
+// StoreID is the identity of the store, as it was at the last append or less than a second ago: each
+// command's answer names it, and asking for it would cost half as much as the command.
+func (s *Store) StoreID(ctx context.Context) (uuid.UUID, error) {
+	if known := s.identity.Load(); time.Since(known.at) < knownFor && !s.tail.isClosed() {
+		return known.id, nil
+	}
+	head, err := s.Head(ctx)
+	return head.StoreID, err
 }
 
 // MintStoreID gives the store another identity, so that nobody takes what it says from now on
@@ -200,6 +232,7 @@ func (s *Store) MintStoreID(ctx context.Context, was uuid.UUID) (uuid.UUID, erro
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("mint a store ID: %w", err)
 	}
+	s.know(id, time.Now())
 	s.log.Warn("the event store has a new identity", "was", was, "store_id", id)
 	return id, nil
 }

@@ -355,3 +355,32 @@ func TestMintStoreID_OfManyWhoKnowTheSameOneOneChangesIt(t *testing.T) {
 		t.Errorf("mint with an identity of the past: got %s, %v, want %s", id, err, now.StoreID)
 	}
 }
+
+func TestStoreID_IsAtOnceThatOfTheLastAppend(t *testing.T) {
+	both := stores(t, 2)
+	was, err := both[0].StoreID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head, err := both[0].Head(t.Context()); err != nil || head.StoreID != was {
+		t.Fatalf("head: got %+v, %v, want %s", head, err, was)
+	}
+	now, err := both[1].MintStoreID(t.Context(), was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := both[0].Append(t.Context(), registration(t, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range both {
+		if id, err := s.StoreID(t.Context()); err != nil || id != now {
+			t.Errorf("process %d: got %s, %v, want %s", i, id, err, now)
+		}
+	}
+	if err := both[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := both[0].StoreID(t.Context()); !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("closed: got %v, want ErrUnavailable", err)
+	}
+}

@@ -162,7 +162,7 @@ $$;
 -- append is the only way into the log. What the caller decided on was read before, and is checked
 -- here to be so still, behind the lock on the head; where it is not, nothing is stored, and the
 -- caller reads and decides anew (SQLSTATE TN001, or a unique violation). Offsets count from 1 within
--- this call; it returns the position of the log before it.
+-- this call; it returns the position of the log before it, and the identity of the store.
 -- +goose StatementBegin
 CREATE FUNCTION tenantry.append(
     this_call uuid,
@@ -184,22 +184,23 @@ CREATE FUNCTION tenantry.append(
     run_streams text[], run_versions bigint[], run_offsets bigint[], run_events integer[],
     event_streams text[], event_versions bigint[], event_ids uuid[], event_types text[], event_times timestamptz[],
     event_actors text[], event_reasons text[], event_correlations text[], event_causations text[],
-    event_traceparents text[], event_data text[]
-) RETURNS bigint
+    event_traceparents text[], event_data text[],
+    OUT base bigint, OUT identity uuid
+)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, tenantry, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET jit = off -- a disabled scan that cannot be avoided looks so dear that it would be compiled, each time anew
 AS $$
 DECLARE
-    base bigint;
     rows bigint;
 BEGIN
     -- An answer must be durable, whatever the server's configuration says.
     IF current_setting('synchronous_commit') = 'off' AND current_setting('fsync')::boolean THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    UPDATE log_head SET position = position + cardinality(event_streams) WHERE only_row RETURNING position - cardinality(event_streams) INTO STRICT base;
+    UPDATE log_head SET position = position + cardinality(event_streams) WHERE only_row
+        RETURNING position - cardinality(event_streams), store_id INTO STRICT base, identity;
 
     PERFORM FROM given_up g WHERE g.call = this_call;
     IF FOUND THEN
@@ -284,7 +285,6 @@ BEGIN
                     event_actors, event_reasons, event_correlations, event_causations, event_traceparents, event_data)
                 WITH ORDINALITY AS e(stream, version, id, type, time, actor, reason, correlation_id, causation_id, traceparent, data, ahead);
     END IF;
-    RETURN base;
 END
 $$;
 -- +goose StatementEnd
