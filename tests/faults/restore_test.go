@@ -83,23 +83,10 @@ func TestRestore_OfAnEarlierBackup_IsNoticed_AndRegionsComeToTheRestoredPast(t *
 			t.Fatal(err)
 		}
 	}
-	id := ""
-	if err := await(patience, "every node is of a new identity", func() bool {
-		for _, n := range s.nodes {
-			var s struct {
-				StoreID string `json:"store_id"`
-			}
-			_, body, err := n.look("/v1/status")
-			if err != nil || json.Unmarshal(body, &s) != nil || s.StoreID == before.StoreID {
-				return false
-			}
-			id = s.StoreID
-		}
-		return true
-	}); err != nil {
+	if err := s.otherStoreThan(before.StoreID); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("all nodes are of store %s, which was %s, %s after the leave", id, before.StoreID, time.Since(restored).Round(time.Millisecond))
+	t.Logf("all nodes are of another store than %s, %s after the leave", before.StoreID, time.Since(restored).Round(time.Millisecond))
 	// What readers have seen of the future is over.
 	l.watch.forget()
 	if _, err := l.probe(); err != nil {
@@ -111,9 +98,32 @@ func TestRestore_OfAnEarlierBackup_IsNoticed_AndRegionsComeToTheRestoredPast(t *
 	if now := l.readLog(); now.StoreID == before.StoreID {
 		t.Errorf("the store is still %s", now.StoreID)
 	}
+
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// otherStoreThan returns when every node is of another store.
+func (s *system) otherStoreThan(id string) error {
+	last := ""
+	err := await(patience, "every node is of another store than "+id, func() bool {
+		for _, n := range s.nodes {
+			var status struct {
+				StoreID string `json:"store_id"`
+			}
+			_, body, err := n.look("/v1/status")
+			last = fmt.Sprintf("%s: %v %s", n.name, err, body)
+			if err != nil || json.Unmarshal(body, &status) != nil || status.StoreID == id {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, last)
+	}
+	return nil
 }
 
 // copyPostgres copies the files of the server, which does not run meanwhile.

@@ -3,10 +3,12 @@
 package faults
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantry/tenantry/internal/testservers"
 )
@@ -37,7 +40,9 @@ type system struct {
 	t          *testing.T
 	postgres   *testservers.PostgresServer // nil: shared
 	kafka      *testservers.KafkaCluster   // nil: shared
-	database   string                      // URL of the engine itself
+	database   string                      // URL of the engine itself, as its owner
+	writer     string                      // the same, as the role of catalogues
+	reader     string                      // the same, as the role of regions
 	brokers    []string                    // for catalogues
 	others     []string                    // for regions; nil: the same
 	topic      string
@@ -61,9 +66,7 @@ func open(t *testing.T, o options) *system {
 		s.links = newLinks(t)
 	}
 	s.engines(o)
-	if out, err := tenantry("migrate", "--database-url", s.database); err != nil {
-		t.Fatalf("migrate: %v\n%s", err, out)
-	}
+	s.migrate()
 	s.lay(o)
 	t.Cleanup(s.end)
 	for _, server := range s.servers() {
@@ -81,6 +84,8 @@ func open(t *testing.T, o options) *system {
 func (s *system) engines(o options) {
 	s.t.Helper()
 	t := s.t
+	// Roles are the server's, and cannot go before the database that has grants to them.
+	roles := "r" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	if o.postgres {
 		if _, err := testservers.FindPostgres(t.Context()); err != nil {
 			testservers.Postgres(t) // skips or fails, with the reason
@@ -95,8 +100,12 @@ func (s *system) engines(o options) {
 			}
 		})
 		s.postgres, s.database = pg, pg.URL()
+		s.makeRoles(s.database, roles)
 	} else {
+		server := testservers.Postgres(t)
+		t.Cleanup(func() { s.onDatabase(server, "DROP ROLE IF EXISTS "+roles+"_writer, "+roles+"_reader") })
 		s.database = testservers.Database(t)
+		s.makeRoles(server, roles)
 	}
 	switch {
 	case o.kafka == 0:
@@ -111,6 +120,54 @@ func (s *system) engines(o options) {
 	default:
 		s.kafka = testservers.NewKafka(t, testservers.KafkaOptions{Nodes: o.kafka})
 		s.brokers = s.kafka.Brokers(testservers.Plaintext)
+	}
+}
+
+// makeRoles makes the two roles that an operator would, who can do no more than they have to.
+func (s *system) makeRoles(server, name string) {
+	s.t.Helper()
+	for role, at := range map[string]*string{name + "_writer": &s.writer, name + "_reader": &s.reader} {
+		s.onDatabase(server, "CREATE ROLE "+role+" LOGIN")
+		u, err := url.Parse(s.database)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		u.User = url.User(role)
+		*at = u.String()
+	}
+}
+
+// onDatabase runs a statement as the superuser.
+func (s *system) onDatabase(server, statement string) {
+	s.t.Helper()
+	ctx := context.WithoutCancel(s.t.Context()) // also in a cleanup
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() {
+		if err := conn.Close(ctx); err != nil {
+			s.t.Error(err)
+		}
+	}()
+	if _, err := conn.Exec(ctx, statement); err != nil {
+		s.t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// migrate makes the schema, and grants the roles what they need.
+func (s *system) migrate() {
+	s.t.Helper()
+	role := func(raw string) string {
+		u, err := url.Parse(raw)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return u.User.Username()
+	}
+	out, err := tenantry("migrate", "--database-url", s.database, "--writer-role", role(s.writer), "--reader-role", role(s.reader))
+	if err != nil {
+		s.t.Fatalf("migrate: %v\n%s", err, out)
 	}
 }
 
@@ -140,7 +197,7 @@ func (s *system) lay(o options) {
 		}
 	}
 	for i := range catalogues {
-		args := []string{"catalogue", "--database-url", s.links.database(i, s.database), "--kafka-partitions", fmt.Sprint(partitions)}
+		args := []string{"catalogue", "--database-url", s.links.database(i, s.writer), "--kafka-partitions", fmt.Sprint(partitions)}
 		if o.kafka >= 3 {
 			args = append(args, "--kafka-replication", "3", "--kafka-min-insync-replicas", "2")
 		}
@@ -154,7 +211,7 @@ func (s *system) lay(o options) {
 		for i := range nodes {
 			name := fmt.Sprintf("%s-%d", region, i)
 			// One reads the truth from the database, the other from a catalogue.
-			source := s.links.source(name, s.database)
+			source := s.links.source(name, s.reader)
 			if i%2 == 1 {
 				source = s.links.source(name, s.catalogues[0].url)
 			}
