@@ -45,8 +45,8 @@ type Config struct {
 
 const (
 	batchRecords = 1000      // at most, in one commit
-	inFlight     = 512       // messages of a partition delivered and not yet committed; all partitions' fill some batches
-	fetchBytes   = 128 << 10 // of a partition at a time, of which three are held, and several times their size when decoded
+	inFlight     = 256       // messages of a partition delivered and not yet committed; all partitions' fill some batches
+	fetchBytes   = 128 << 10 // of a partition at a time, of which two are held, and several times their size when decoded
 	readLimit    = 1000      // events read from the source at a time
 	retryDelay   = 500 * time.Millisecond
 	sourceTime   = 2 * time.Second  // for a question to the source that need not be answered

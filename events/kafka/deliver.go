@@ -18,11 +18,12 @@ type fetched struct {
 // offset that follows all acknowledged ones. It returns when ctx ends, or with what makes it
 // impossible to go on.
 //
-// Two goroutines: one fetches ahead, by one answer in the channel and one under way, the
-// other keeps the window of messages in flight.
+// Two goroutines: one fetches ahead, by the one answer that is under way or waits, the other keeps
+// the window of messages in flight. Another answer ahead would be no faster, and a topic
+// of many partitions read from the start holds all of them decoded.
 func (s *subscription) deliver(ctx context.Context, partition int, start int64, acked func(next int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	ahead := make(chan fetched, 1)
+	ahead := make(chan fetched)
 	var failure error
 	go func() {
 		defer close(ahead)
