@@ -283,14 +283,22 @@ func converse(t *testing.T, url string, answerTo func(line string) string) {
 }
 
 func TestGateway_Log_ArrivesAsItIsSent(t *testing.T) {
-	proceed := make(chan struct{})
+	proceed := make(chan string)
 	gateway := twoCatalogues(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, "first\n")
-		_ = http.NewResponseController(w).Flush()
-		select {
-		case <-proceed:
-			_, _ = io.WriteString(w, "second\n")
-		case <-r.Context().Done():
+		for {
+			// Nothing comes together with the headers, which a gateway that holds lines back would pass on.
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				return
+			}
+			select {
+			case line, more := <-proceed:
+				if !more {
+					return
+				}
+				_, _ = io.WriteString(w, line)
+			case <-r.Context().Done():
+				return
+			}
 		}
 	})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, gateway+"/v1/events", http.NoBody)
@@ -303,12 +311,15 @@ func TestGateway_Log_ArrivesAsItIsSent(t *testing.T) {
 	}
 	defer res.Body.Close()
 	lines := bufio.NewReader(res.Body)
-	if line, err := lines.ReadString('\n'); line != "first\n" {
-		t.Fatalf("got %q, %v while the answer goes on", line, err)
+	for _, want := range []string{"first\n", "second\n"} {
+		proceed <- want
+		if line, err := lines.ReadString('\n'); line != want {
+			t.Fatalf("got %q, %v, want %q while the answer goes on", line, err, want)
+		}
 	}
 	close(proceed)
-	if rest, err := io.ReadAll(lines); string(rest) != "second\n" || err != nil {
-		t.Errorf("got %q, %v", rest, err)
+	if rest, err := io.ReadAll(lines); len(rest) > 0 || err != nil {
+		t.Errorf("behind the last line: got %q, %v", rest, err)
 	}
 }
 
