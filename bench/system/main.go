@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -93,12 +94,13 @@ func run(ctx context.Context) (err error) {
 	head := describeMachine(ctx)
 	rows, err := cfg.measure(ctx)
 	if ctx.Err() != nil {
-		return fmt.Errorf("stopped: %w", context.Cause(ctx))
+		err = fmt.Errorf("stopped: %w", context.Cause(ctx))
 	}
-	if err != nil {
+	if len(rows) == 0 {
 		return err
 	}
-	return printTable(os.Stdout, head+", "+loadAverage()+" at its end", rows)
+	// What was measured before an end that came too early holds.
+	return errors.Join(err, printTable(os.Stdout, head+", "+loadAverage()+" at its end", rows))
 }
 
 func (cfg *config) wants(name string) bool {
@@ -106,24 +108,24 @@ func (cfg *config) wants(name string) bool {
 }
 
 // measure runs all sections. One that fails ends them: its numbers would be in doubt, and
-// so would those after it.
+// so would those after it. Those of the sections before it are returned with the error.
 func (cfg *config) measure(ctx context.Context) (rows []row, err error) {
 	if slices.ContainsFunc(sections, func(s section) bool { return cfg.wants(s.name) }) {
 		if rows, err = cfg.onCatalogue(ctx); err != nil {
-			return nil, err
+			return rows, err
 		}
 	}
 	if cfg.wants(importing) {
 		of, err := imports(ctx, cfg)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", importing, err)
+			return rows, fmt.Errorf("%s: %w", importing, err)
 		}
 		rows = append(rows, of...)
 	}
 	if cfg.wants(remembering) {
 		of, err := memory(ctx, cfg)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", remembering, err)
+			return rows, fmt.Errorf("%s: %w", remembering, err)
 		}
 		rows = append(rows, of...)
 	}
@@ -143,7 +145,7 @@ func (cfg *config) onCatalogue(ctx context.Context) ([]row, error) {
 		}
 		of, err := s.run(ctx, cfg, c)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.name, err)
+			return rows, fmt.Errorf("%s: %w", s.name, err)
 		}
 		rows = append(rows, of...)
 	}

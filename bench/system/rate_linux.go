@@ -126,7 +126,7 @@ func connect(host string) (fds []unix.PollFd, err error) {
 		if err != nil {
 			return fds, fmt.Errorf("make a socket: %w", err)
 		}
-		fds = append(fds, unix.PollFd{Fd: int32(fd)}) //nolint:gosec // descriptors are small
+		fds = append(fds, unix.PollFd{Fd: int32(fd)})
 		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(address.Port()), Addr: address.Addr().As4()}); err != nil {
 			return fds, fmt.Errorf("connect to %s: %w", host, err)
 		}
