@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +57,7 @@ func (l *load) check() *verdict {
 	}
 	l.watch.mu.Lock()
 	v.reordered += l.watch.back
-	found := append(v.findings, l.watch.findings...)
+	found := slices.Concat(v.findings, l.watch.findings)
 	lookups := l.watch.lookups
 	l.watch.back, l.watch.findings = 0, nil
 	l.watch.mu.Unlock()
