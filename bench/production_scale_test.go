@@ -74,11 +74,11 @@ func (s *scale) fill(b *testing.B) {
 	b.Helper()
 	began := time.Now()
 	quarter := time.Duration(0)
-	for _, make := range []func(testing.TB, int) events.Batch{registration, change} {
+	for _, batch := range []func(testing.TB, int) events.Batch{registration, change} {
 		for first := 0; first < s.tenants; first += 500 {
 			batches := []events.Batch{}
 			for i := first; i < min(s.tenants, first+500); i++ {
-				batches = append(batches, make(b, i))
+				batches = append(batches, batch(b, i))
 			}
 			for _, r := range s.store.AppendAll(b.Context(), batches) {
 				if r.Err != nil {

@@ -27,9 +27,9 @@ func (p production) at(t *testing.T, address, database string, acceptRestore boo
 	return c
 }
 
-func (c *CatalogueServer) close(t *testing.T) {
+func (s *CatalogueServer) close(t *testing.T) {
 	t.Helper()
-	if err := c.Close(); err != nil {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
