@@ -118,7 +118,7 @@ func checkLabels(s string) error {
 	if len(s) > maxHostname {
 		return tooLong(len(s))
 	}
-	labels, digits, start := 0, true, 0
+	labels, number, start := 0, true, 0
 	for i := 0; i <= len(s); i++ {
 		if i < len(s) && s[i] != '.' {
 			continue
@@ -132,17 +132,26 @@ func checkLabels(s string) error {
 		case label[0] == '-' || label[len(label)-1] == '-':
 			return fmt.Errorf("the label %q begins or ends with a hyphen: DNS does not allow that", label)
 		}
-		digits = strings.Trim(label, "0123456789") == ""
+		number = isNumber(label)
 		labels++
 		start = i + 1
 	}
-	if digits {
-		return errors.New("an IP address, or a name whose last label is a number, is not a hostname: give a DNS name")
+	if number {
+		return errors.New("an IP address, or a name whose last label is a number, decimal or hexadecimal, is not a hostname: give a DNS name")
 	}
 	if labels < 2 {
 		return fmt.Errorf("%q is a single label: give the full name, such as %s.example.com", s, s)
 	}
 	return nil
+}
+
+// isNumber reports whether a browser takes a host that ends in this label for an IPv4 address:
+// its parts may be hexadecimal, and 0x alone is 0.
+func isNumber(label string) bool {
+	if hex, ok := strings.CutPrefix(label, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(label, "0123456789") == ""
 }
 
 func tooLong(octets int) error {

@@ -34,6 +34,8 @@ func TestParseHostname_NormalisesWhatPeopleAndBrowsersWrite(t *testing.T) {
 		"a.b":                            "a.b",
 		"0.example":                      "0.example",
 		"1.2.3.example":                  "1.2.3.example",
+		"0x7f.example":                   "0x7f.example",
+		"1.2.3.0xg":                      "1.2.3.0xg", // no number, and so no address
 		"a-b.example":                    "a-b.example",
 		"a--b.example":                   "a--b.example",
 		"r3---sn-h5q7dn7r.example":       "r3---sn-h5q7dn7r.example", // in use, though UTS 46 alone would refuse it
@@ -88,6 +90,13 @@ func TestParseHostname_RefusesWhatIsNoHostnameAndSaysWhatToDo(t *testing.T) {
 		{"an IPv4 address in full-width digits", "１９２.0.2.1", "IP address"},
 		{"a shortened IPv4 address", "127.1", "IP address"},
 		{"an IPv4 address as a number", "example.2130706433", "number"},
+		{"an IPv4 address in octal", "0177.0.0.01", "number"},
+		{"an IPv4 address that begins and ends in hexadecimal", "0x7f.0.0.0x1", "number"},
+		{"an IPv4 address that ends in hexadecimal", "1.2.3.0x4", "number"},
+		{"an IPv4 address in capital hexadecimal", "0X7F.0.0.0XA", "number"},
+		{"an IPv4 address in full-width hexadecimal", "1.2.3.０ｘ４", "number"},
+		{"a last label that is 0x, which is 0", "a.0x", "number"},
+		{"a single hexadecimal number", "0x7f000001", "number"},
 		{"an IPv6 address", "2001:db8::1", "IP address"},
 		{"an IPv6 address in brackets", "[2001:db8::1]", "IP address"},
 		{"an IPv6 address with a port", "[2001:db8::1]:443", "IP address"},
