@@ -105,6 +105,14 @@ func TestLimits_AtTheEdgeAreTaken_OneBeyondIsRefusedWithAPointer(t *testing.T) {
 		{"a value of 16 KiB and 1", config("k", raw(sized(16<<10+1))), "/config/k"},
 		{"a value nested 64 deep", config("k", raw(strings.Repeat("[", 64)+strings.Repeat("]", 64))), ""},
 		{"a value nested 65 deep", config("k", raw(strings.Repeat("[", 65)+strings.Repeat("]", 65))), "/config/k"},
+		{"the largest number of 64-bit floating point", config("k", raw("-1.7976931348623157e308")), ""},
+		{"a number nearer to 0 than any other", config("k", raw("1e-999")), ""},
+		{"an integer of more digits than floating point keeps", config("k", raw("12345678901234567890")), ""},
+		{"a number beyond floating point", config("k", raw("1e999")), "/config/k"},
+		{"a negative number beyond floating point", config("k", raw("-1e309")), "/config/k"},
+		{"an integer beyond floating point", config("k", raw("1"+strings.Repeat("0", 309))), "/config/k"},
+		{"a number beyond floating point inside a value", config("k", raw(`{"a":[1,{"b":1e999}]}`)), "/config/k"},
+		{"a number beyond floating point, set alone", SetConfig{acme, "k", raw("1e999")}, "/value"},
 		{"a configuration of 128 KiB", register(func(c *RegisterTenant) { c.Config = manyKeys(8, raw(sized(16<<10-4))) }), ""},
 		{"a configuration of more than 128 KiB", register(func(c *RegisterTenant) {
 			c.Config = manyKeys(8, raw(sized(16<<10-4)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -30,10 +31,12 @@ func (f *faults) value(pointer jsontext.Pointer, key string, v jsontext.Value) {
 // holdsValue are the names by which an object holds what it itself is named for.
 var holdsValue = map[string]bool{"value": true, "plain": true, "plaintext": true, "text": true, "data": true, "raw": true, "default": true}
 
-// errTooDeep and errNUL are what walk finds besides faults of single strings.
+// errTooDeep and the others are what walk finds besides faults of single strings.
 var (
 	errTooDeep = errors.New("is nested deeper than 64 levels: make it flatter")
 	errNUL     = errors.New("has the character U+0000 in a string: take it out")
+	// Common JSON readers refuse such a number, and with it the whole document of the tenant.
+	errTooLarge = errors.New("has a number that is beyond the range of 64-bit floating point, about 1.8e308: give a smaller one, or a string")
 )
 
 // walk checks every string of a key's value.
@@ -59,6 +62,10 @@ func (f *faults) walk(pointer jsontext.Pointer, key string, v jsontext.Value) er
 			within = append(within, secret)
 		case '}', ']':
 			within = within[:len(within)-1]
+		case '0':
+			if _, err := strconv.ParseFloat(token.String(), 64); errors.Is(err, strconv.ErrRange) {
+				return errTooLarge
+			}
 		case '"':
 			s := token.String()
 			if strings.IndexByte(s, 0) >= 0 {
