@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tenantry/tenantry/internal/crashpoint"
 	"github.com/tenantry/tenantry/internal/testservers"
 )
@@ -143,6 +145,9 @@ func (k *killer) ways() []way {
 		{"leading relay", 12, k.leader},
 		{"region node", 12, func() error { return k.restart(pick(k.rand, k.s.nodes)) }},
 		{"PostgreSQL", 4, k.postgres},
+		{"all catalogues", 4, func() error { return k.restart(k.s.catalogues...) }},
+		{"all region nodes", 4, func() error { return k.restart(k.s.nodes...) }},
+		{"everything at once", 1, k.everything},
 	}
 	if k.s.kafka != nil {
 		for _, n := range k.s.kafka.Nodes {
@@ -157,11 +162,56 @@ func (k *killer) ways() []way {
 
 func pick[T any](r *rand.Rand, all []T) T { return all[r.IntN(len(all))] }
 
-// restart kills a server and starts it again at once.
-func (k *killer) restart(s *server) error {
-	s.kill()
+// restart kills servers, and starts them again at once.
+func (k *killer) restart(servers ...*server) error {
+	for _, s := range servers {
+		s.kill()
+		k.gone()
+	}
+	return start(servers)
+}
+
+// start starts servers side by side.
+func start(servers []*server) error {
+	var group errgroup.Group
+	for _, s := range servers {
+		group.Go(func() error { return s.start() })
+	}
+	return group.Wait()
+}
+
+// everything is a power cut of all machines, but that what was written is on the disks.
+func (k *killer) everything() error {
+	for _, s := range k.s.servers() {
+		s.kill()
+		k.gone()
+	}
+	if err := k.s.postgres.Kill(); err != nil {
+		return err
+	}
 	k.gone()
-	return s.start()
+	for _, n := range k.s.kafka.Nodes {
+		if err := n.Kill(); err != nil {
+			return err
+		}
+		k.gone()
+	}
+	if err := k.s.postgres.Restart(k.t.Context()); err != nil {
+		return err
+	}
+	for _, n := range k.s.kafka.Nodes {
+		if err := n.Start(); err != nil {
+			return err
+		}
+	}
+	// Nobody waits for Kafka.
+	if err := start(k.s.servers()); err != nil {
+		return err
+	}
+	if err := k.s.kafka.Ready(k.t.Context()); err != nil {
+		return err
+	}
+	return k.s.ready()
 }
 
 func (k *killer) leader() error {
