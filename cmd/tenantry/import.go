@@ -159,7 +159,7 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 				return nil, fmt.Errorf("after %s: read the answer: %w", count(summary.lines, "line"), err)
 			}
 			summary.count(line.Status)
-			progress.line()
+			progress.line(line.Line)
 			if err := each(line); err != nil {
 				return nil, err
 			}
