@@ -373,6 +373,7 @@ func badOthers() []badCommand {
 		{"PUT /v1/tenants/ten_acme/config/th%20eme", `{"value":1}`, 422, "invalid", "/key", ""},
 		{"PUT /v1/tenants/ten_acme/config/db", `{"value":["x",{"url":"postgres://u:hunter2@h/x"}]}`, 422, "invalid", "/value/1/url", "vault://"},
 		{"PUT /v1/tenants/ten_acme/config/api_key", `{"value":"0123456789abcdef"}`, 422, "invalid", "/value", "vault://"},
+		{"PUT /v1/tenants/ten_acme/config/rate", `{"value":{"limit":1e999}}`, 422, "invalid", "/value", "64-bit floating point"},
 		{"PUT /v1/tenants/ten_acme/config/large", `{"value":"` + strings.Repeat("a", 16<<10) + `"}`, 422, "invalid", "/value", "at most"},
 		{"POST /v1/databases", `{"id":"db_x","engine":"Postgres","region":"eu","host":"h_o_s_t","port":0,"secret_ref":"hunter2","capacity":-1}`, 422, "invalid",
 			"/port /capacity /engine /host /secret_ref", ""},

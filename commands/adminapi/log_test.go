@@ -174,7 +174,7 @@ func TestExport_ImportedElsewhere_IsTheSame(t *testing.T) {
 	s.must("POST", "/v1/groups", `{"id":"grp_gone","name":"Gone"}`)
 	s.must("POST", "/v1/groups/grp_gone/retire", "")
 	s.acme(`,"group":"grp_early","database":{"id":"db_eu-1","name":"other"},"primary_hostname":"www.acme.example","status":"suspended",
-		"products":{"jira":{"plan":"free","seats":0,"features":["a","b"],"trial_until":"2027-01-01T00:00:00Z"}},"config":{"a":null,"b":{"c":1e400}}`)
+		"products":{"jira":{"plan":"free","seats":0,"features":["a","b"],"trial_until":"2027-01-01T00:00:00Z"}},"config":{"a":null,"b":{"c":12345678901234567890}}`)
 	s.must("POST", "/v1/tenants", `{"id":"ten_bare","name":"株式会社","hostnames":[],"home_region":"us-east"}`)
 	s.must("POST", "/v1/tenants", `{"id":"ten_default","name":"Default","hostnames":["d.example"],"home_region":"us-east","database":{"id":"db_bare","name":"default"},"status":"deactivated"}`)
 	s.must("POST", "/v1/tenants", `{"id":"ten_gone","name":"Gone","hostnames":["gone.example"],"home_region":"us-east","status":"deactivated"}`)
@@ -192,7 +192,7 @@ func TestExport_ImportedElsewhere_IsTheSame(t *testing.T) {
 		`{"id":"grp_plain","name":"Plain"}`,
 		`{"id":"ten_acme","name":"Acme","hostnames":["acme.example","www.acme.example"],"primary_hostname":"www.acme.example","home_region":"eu-west",
 			"group":"grp_early","database":{"id":"db_eu-1","name":"other"},"status":"suspended",
-			"products":{"jira":{"plan":"free","seats":0,"features":["a","b"],"trial_until":"2027-01-01T00:00:00Z"}},"config":{"a":null,"b":{"c":1e400}}}`,
+			"products":{"jira":{"plan":"free","seats":0,"features":["a","b"],"trial_until":"2027-01-01T00:00:00Z"}},"config":{"a":null,"b":{"c":12345678901234567890}}}`,
 		`{"id":"ten_bare","name":"株式会社","hostnames":[],"home_region":"us-east"}`,
 		`{"id":"ten_default","name":"Default","hostnames":["d.example"],"home_region":"us-east","database":"db_bare","status":"deactivated"}`,
 		`{"id":"ten_full-1","name":"1","hostnames":[],"home_region":"us-east","database":"db_full","status":"active"}`,
@@ -203,11 +203,11 @@ func TestExport_ImportedElsewhere_IsTheSame(t *testing.T) {
 		t.Fatalf("got %d lines, want %d:\n%s", len(lines), len(want), export.body)
 	}
 	for i := range want {
-		if strings.Contains(want[i], "1e400") { // too large a number to be compared as one
-			if !strings.Contains(lines[i], `"c":1e400`) {
+		if strings.Contains(want[i], "12345678901234567890") { // a number of more digits than comparing would see
+			if !strings.Contains(lines[i], `"c":12345678901234567890`) {
 				t.Errorf("a number was changed: %s", lines[i])
 			}
-			lines[i], want[i] = strings.Replace(lines[i], "1e400", "1", 1), strings.Replace(want[i], "1e400", "1", 1)
+			lines[i], want[i] = strings.Replace(lines[i], "12345678901234567890", "1", 1), strings.Replace(want[i], "12345678901234567890", "1", 1)
 		}
 		sameJSON(t, lines[i], want[i])
 	}
