@@ -1,6 +1,7 @@
 package events
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -87,6 +88,12 @@ func ParseGroupID(s string) (GroupID, error) { return parseID[groupKind](s) }
 
 // NewTenantID makes an ID that no one has: a UUIDv7 behind the prefix.
 func NewTenantID() TenantID { return newID[tenantKind]() }
+
+// TenantIDOf makes the ID that this content always has, and no other: a UUIDv8 of its SHA-256 behind
+// the prefix.
+func TenantIDOf(content []byte) TenantID {
+	return TenantID{s: KindTenant.prefix() + uuid.NewHash(sha256.New(), uuid.Nil, content, 8).String()}
+}
 
 // NewDatabaseID makes an ID that no one has: a UUIDv7 behind the prefix.
 func NewDatabaseID() DatabaseID { return newID[databaseKind]() }

@@ -139,3 +139,18 @@ func TestID_ReadsWhatItWrites_AndTheEmptyTextIsTheZeroID(t *testing.T) {
 		t.Errorf("no group: got %s, %v, want {}", b, err)
 	}
 }
+
+func TestTenantIDOf_IsOneIDForOneContent(t *testing.T) {
+	// It is kept in catalogues that were filled by an import: it must never become another.
+	const want = "ten_ac138f0a-0fff-8a6d-a02a-43906c4e0d77"
+	id := events.TenantIDOf([]byte("acme"))
+	if id.String() != want {
+		t.Errorf("got %s, want %s", id, want)
+	}
+	if parsed, err := events.ParseTenantID(id.String()); err != nil || parsed != id {
+		t.Errorf("%s is read as %s, %v", id, parsed, err)
+	}
+	if other := events.TenantIDOf([]byte("acme ")); other == id {
+		t.Errorf("two contents have the ID %s", id)
+	}
+}

@@ -86,6 +86,47 @@ func TestImport_LinesOfEachKind_InOrder(t *testing.T) {
 	}
 }
 
+func TestImport_OfLinesWithoutAnID_AgainChangesNothing(t *testing.T) {
+	s := newServer(t)
+	lines := []string{
+		`{"name":"Plain","hostnames":[],"home_region":"eu-west"}`,
+		`{"name":"Rich","hostnames":["rich.example","www.rich.example"],"home_region":"eu-west","config":{"theme":{"dark":true,"n":12345678901234567890}}}`,
+		`{"name":"Plain","hostnames":[],"home_region":"us-east"}`,
+		`{"name":"Plain","hostnames":[],"home_region":"us-east","config":{"n":12345678901234567890}}`,
+		`{"name":"Plain","hostnames":[],"home_region":"us-east","config":{"n":12345678901234567891}}`,
+	}
+	ids := make(map[string]bool)
+	first := s.importing(strings.Join(lines, "\n"))
+	for _, a := range first {
+		if _, err := events.ParseTenantID(a.ID); err != nil || a.Status != "created" {
+			t.Errorf("got %+v (%v), want it created", a, err)
+		}
+		ids[a.ID] = true
+	}
+	if len(ids) != len(lines) {
+		t.Errorf("%d different lines have the IDs %v", len(lines), ids)
+	}
+	at := s.head()
+	// The same content, spaced, ordered and escaped in other ways.
+	lines[0] = ` { "home_region" : "eu-west", "name" : "Pl\u0061in", "hostnames" : [ ] }`
+	lines[1] = `{"name":"Rich","hostnames":["rich.example","www.rich.example"],"home_region":"eu-west","config":{"theme":{"n":12345678901234567890, "dark":true}}}`
+	for i, a := range s.importing(strings.Join(lines, "\n")) {
+		if a.Status != "unchanged" || a.ID != first[i].ID {
+			t.Errorf("line %d again: got %+v, want %s unchanged", i+1, a, first[i].ID)
+		}
+	}
+	s.unmoved(at)
+	twice := `{"name":"Twice","hostnames":["twice.example"],"home_region":"eu-west"}`
+	got := s.importing(twice + "\n" + twice)
+	if got[0].Status != "created" || got[1].Status != "unchanged" || got[0].ID != got[1].ID {
+		t.Errorf("the same line twice in one import: got %+v", got)
+	}
+	s.must("PATCH", "/v1/tenants/"+got[0].ID, `{"name":"Thrice"}`)
+	if again := s.importing(twice); again[0].Status != "conflict" || !strings.HasSuffix(again[0].Error.Type, "/exists") {
+		t.Errorf("a line whose tenant was changed since: got %+v", again)
+	}
+}
+
 // piped is an import under way: lines are written while answers are read.
 type piped struct {
 	t       *testing.T

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/commands"
@@ -146,12 +147,22 @@ func parseLine(text []byte) (id string, command commands.Command, err error) {
 	case strings.HasPrefix(id, "grp_"):
 		command, err = groupFrom(o)
 	default:
-		command, err = tenantFrom(o)
+		command, err = tenantFrom(o, func() events.TenantID { return idOfLine(text) })
 	}
 	if err != nil {
 		err = alsoChecked(command, err)
 	}
 	return id, command, err
+}
+
+// idOfLine is the ID of a tenant whose line has none: the same for the same content, however it is
+// spaced, ordered and escaped, so that importing the line again changes nothing.
+func idOfLine(text []byte) events.TenantID {
+	content := jsontext.Value(text).Clone()
+	// The digits of numbers stay: they are what tells two values apart. What is no JSON has an ID as
+	// well, and is refused.
+	_ = content.Format(jsontext.ReorderRawObjects(true))
+	return events.TenantIDOf(content)
 }
 
 // importFrom imports what comes through the queue until its end, or until the client is gone or the

@@ -18,15 +18,16 @@ func registerTenant(q *request) (commands.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tenantFrom(o)
+	return tenantFrom(o, events.NewTenantID)
 }
 
-// tenantFrom reads what a tenant starts with; it is a line of an import too.
-func tenantFrom(o *strictjson.Object) (commands.Command, error) {
+// tenantFrom reads what a tenant starts with; it is a line of an import too. newID is asked for an ID
+// where none is given, before anything else is read.
+func tenantFrom(o *strictjson.Object, newID func() events.TenantID) (commands.Command, error) {
 	var t commands.RegisterTenant
 	var given bool
 	if t.ID, given = strictjson.Text(o, "id", events.ParseTenantID); !given {
-		t.ID = events.NewTenantID()
+		t.ID = newID()
 	}
 	o.Require("name", "hostnames", "home_region")
 	t.Name, _ = o.String("name")
