@@ -154,6 +154,16 @@ func TestStatus_ShowsEveryRegion_AndFailsWhereOneIsNotWell(t *testing.T) {
 	tenantry(t, "status", "--query", notReady.URL).exits(exitFailed, "region eu-west", "is not ready", "/readyz?verbose").prints("false", "unknown", "none")
 }
 
+func TestStatus_OfACopyThatIsBeingBuilt_SaysThatItsStalenessIsUnknown(t *testing.T) {
+	server := httptest.NewServer(answering(200, "application/json",
+		`{"region":"eu-west","node":"n","ready":false,"position":3,"staleness_ms":9223372036854,"quarantined":[]}`))
+	defer server.Close()
+	r := tenantry(t, "status", "--query", server.URL).exits(exitFailed, "is not ready").prints("unknown")
+	if strings.Contains(r.stdout, "h47m") {
+		t.Errorf("got a time that nobody can wait for:\n%s", r.stdout)
+	}
+}
+
 func TestStatus_WhereNobodyAnswers_IsAnErrorAndNoTable(t *testing.T) {
 	r := tenantry(t, "status", "--query", "http://127.0.0.1:1").exits(exitFailed, "tenantry: no answer from http://127.0.0.1:1 (connection refused)", "--query or --data-dir")
 	if r.stdout != "" || strings.Contains(r.stderr, "--admin") {
