@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,7 +76,7 @@ func runDev(cmd *cobra.Command, cfg daemon.DevConfig, importFile string) (err er
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
 	if importFile != "" {
-		if _, err := os.Stat(importFile); err != nil {
+		if _, err := checkSource(importFile); err != nil {
 			return fmt.Errorf("--import: %w", err) // before anything is started or made
 		}
 	}

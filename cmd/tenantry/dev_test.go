@@ -76,6 +76,15 @@ func TestDev_WhoseImportDoesNotExist_MakesNothing(t *testing.T) {
 	}
 }
 
+func TestDev_WhoseImportIsADirectory_MakesNothingAndSaysSo(t *testing.T) {
+	dir, roster := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	tenantry(t, "dev", "--data-dir", dir, "--listen", "127.0.0.1:0", "--region", "a=127.0.0.1:0", "--import", roster).
+		exits(exitFailed, "tenantry: --import: "+roster+" is a directory: name a file of NDJSON\n")
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data directory was made: %v", err)
+	}
+}
+
 func TestDev_StoppedBeforeItBegins_IsNoFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

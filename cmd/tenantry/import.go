@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -115,22 +117,59 @@ func reportRefused(w io.Writer) func(importLine) error {
 	}
 }
 
+// source is what is imported. It keeps the error that ended it: of the request that reads it, one
+// would only see that it broke off.
+type source struct {
+	io.Reader
+	name   string
+	failed atomic.Pointer[error]
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.failed.Store(&err)
+	}
+	return n, err
+}
+
+// fault is why it could not be read to its end, if it could not.
+func (s *source) fault() error {
+	if err := s.failed.Load(); err != nil {
+		return fmt.Errorf("read %s: %w", s.name, *err)
+	}
+	return nil
+}
+
+// checkSource looks at a file that is to be imported, and refuses what is none.
+func checkSource(file string) (os.FileInfo, error) {
+	info, err := os.Stat(file)
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a directory: name a file of NDJSON", file)
+	}
+	return info, err
+}
+
 // importInto sends a file (- is standard input) to the admin API and calls each with every
 // line's answer, in the order of the lines.
 func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, each func(importLine) error) (*importSummary, error) {
-	in := io.NopCloser(cmd.InOrStdin())
+	in := &source{Reader: cmd.InOrStdin(), name: "standard input"}
 	size := int64(-1)
 	if file != "-" {
+		info, err := checkSource(file)
+		if err != nil {
+			return nil, err
+		}
 		f, err := os.Open(file)
 		if err != nil {
 			return nil, err
 		}
-		in = f
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		defer f.Close()
+		in = &source{Reader: f, name: file}
+		if info.Mode().IsRegular() {
 			size = info.Size()
 		}
 	}
-	defer in.Close()
 	progress := newProgress(cmd, "import", size)
 	defer progress.end()
 	ctx, cancel := context.WithCancel(ctx)
@@ -140,7 +179,7 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 		"Content-Type": {"application/x-ndjson"}, "Accept": {"application/x-ndjson"},
 	})
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(in.fault(), err)
 	}
 	defer resp.Body.Close()
 	summary := new(importSummary)
@@ -149,6 +188,9 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 		raw, err := lines.ReadBytes('\n')
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("stopped after %s: what was answered is done; import the file again for the rest", count(summary.lines, "line"))
+		}
+		if cause := in.fault(); err != nil && cause != nil {
+			return nil, fmt.Errorf("%w: what was answered, %s, is done; import it again for the rest", cause, count(summary.lines, "line"))
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("the answer ended after %s (%w): what was answered is done; import the file again for the rest", count(summary.lines, "line"), err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/go-json-experiment/json"
 )
@@ -104,6 +106,24 @@ func TestImport_ThatCannotBegin_SaysWhy(t *testing.T) {
 	damaged := t.TempDir()
 	writeFile(t, filepath.Join(damaged, "tenantry.json"), "{")
 	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", damaged).exits(exitFailed, "tenantry.json")
+}
+
+func TestImport_OfWhatCannotBeRead_BlamesNoServer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	tenantry(t, "import", dir, "--admin", server.URL).exits(exitFailed, "tenantry: "+dir+" is a directory: name a file of NDJSON\n")
+
+	var stdout, stderr output
+	broken := io.MultiReader(strings.NewReader(input), iotest.ErrReader(errors.New("the disk is gone")))
+	code := run(t.Context(), []string{"import", "-", "--admin", server.URL}, broken, &stdout, &stderr)
+	httpClient.CloseIdleConnections()
+	r := ran{t, []string{"import"}, code, stdout.String(), stderr.String()}.exits(exitFailed, "tenantry: read standard input: the disk is gone")
+	if strings.Contains(r.stderr, "no answer") {
+		t.Errorf("the server is blamed: %s", r.stderr)
+	}
 }
 
 func TestImport_OfAServerThatAnswersSomethingElse_SaysWhatItAnswered(t *testing.T) {
