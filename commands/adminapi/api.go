@@ -43,6 +43,9 @@ type Config struct {
 	// Patience is how long a client may take to read the next part of a long answer before it
 	// is cut off; 0: 30 s.
 	Patience time.Duration
+	// Silence is how long the client of an import may send nothing before it is cut off; 0: 60 s.
+	// Of all other requests it is the server that limits how long their bodies take.
+	Silence time.Duration
 }
 
 // api is the routes' common ground.
@@ -55,6 +58,7 @@ type api struct {
 	checks     []Check
 	clock      func() time.Time
 	patience   time.Duration
+	silence    time.Duration
 	metrics    *metrics
 }
 
@@ -65,7 +69,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	a := &api{
 		commands: cfg.Commands, store: cfg.Store, partitions: cfg.Partitions,
-		log: cfg.Logger, checks: cfg.Checks, clock: cfg.Clock, patience: cfg.Patience,
+		log: cfg.Logger, checks: cfg.Checks, clock: cfg.Clock, patience: cfg.Patience, silence: cfg.Silence,
 	}
 	a.storeID = func(ctx context.Context) (uuid.UUID, error) {
 		head, err := cfg.Store.Head(ctx)
@@ -84,6 +88,9 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	if a.patience == 0 {
 		a.patience = 30 * time.Second
+	}
+	if a.silence == 0 {
+		a.silence = time.Minute
 	}
 	var err error
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {

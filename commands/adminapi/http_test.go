@@ -167,12 +167,41 @@ func TestHTTP_TheBodyDoesNotCome_TimesOut(t *testing.T) {
 	web.Config.ReadTimeout = 50 * time.Millisecond
 	web.Start()
 	defer web.Close()
+	for _, request := range []string{"POST /v1/groups", "DELETE /v1/tenants/ten_acme"} {
+		conn, err := net.Dial("tcp", web.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, request+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n")
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = answer.Body.Close() }()
+		b, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply{t: t, status: answer.StatusCode, header: answer.Header, body: string(b)}.refused(408, "request-timeout")
+	}
+}
+
+func TestImport_AClientThatFallsSilent_TimesOut(t *testing.T) {
+	store := openStore(t)
+	web := httptest.NewServer(mustNew(t, adminapi.Config{
+		Commands: commands.NewHandler(store, commands.Config{}), Store: store, Partitions: partitions, Silence: 100 * time.Millisecond,
+	}))
+	defer web.Close()
 	conn, err := net.Dial("tcp", web.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_, _ = io.WriteString(conn, "POST /v1/groups HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(conn, "POST /v1/import HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -183,6 +212,32 @@ func TestHTTP_TheBodyDoesNotCome_TimesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	reply{t: t, status: answer.StatusCode, header: answer.Header, body: string(b)}.refused(408, "request-timeout")
+}
+
+func TestImport_AClientThatSendsNowAndThen_IsGivenItsTimeAnew(t *testing.T) {
+	const silence = 300 * time.Millisecond
+	store := openStore(t)
+	web := httptest.NewServer(mustNew(t, adminapi.Config{
+		Commands: commands.NewHandler(store, commands.Config{}), Store: store, Partitions: partitions, Silence: silence,
+	}))
+	defer web.Close()
+	body, client := io.Pipe()
+	go func() {
+		for began := time.Now(); time.Since(began) < 2*silence; <-time.After(silence / 10) {
+			_, _ = io.WriteString(client, "\n")
+		}
+		_, _ = io.WriteString(client, groupBody+"\n")
+		_ = client.Close()
+	}()
+	answer, err := http.Post(web.URL+"/v1/import", "application/x-ndjson", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(b), "created") {
+		t.Errorf("got %s %s %v", answer.Status, b, err)
+	}
 }
 
 // stubCommands answers what a test says; it embeds what it does not.

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
@@ -45,7 +45,7 @@ type importAnswer struct {
 //
 // A chunk is what has been read while the chunk before was made durable: one line where a person
 // types them, chunkLines where they come from a file.
-func (a *api) importLines(c echo.Context) error {
+func (a *api) importLines(c echo.Context) (err error) {
 	r := c.Request()
 	if _, err := queryOf(c); err != nil {
 		return err
@@ -67,20 +67,23 @@ func (a *api) importLines(c echo.Context) error {
 	// What ends the reading below ends the connection for good: net/http, which reads on behind the
 	// body, would cancel whatever request came next.
 	c.Response().Header().Set("Connection", "close")
-	// A person may pause between two lines; a connection that is gone is noticed all the same.
-	_ = control.SetReadDeadline(time.Time{})
+	body := &paced{body: r.Body, control: control, pause: a.silence}
 
 	queue := newLineQueue()
 	defer context.AfterFunc(r.Context(), queue.stop)()
 	reading := make(chan struct{})
 	go func() {
 		defer close(reading)
-		queue.finish(readLines(r.Body, queue))
+		queue.finish(readLines(body, queue))
 	}()
 	defer func() {
 		queue.stop()
-		_ = control.SetReadDeadline(time.Now()) // wakes a reader that waits for the client
+		body.stop()
 		<-reading
+		if err != nil && body.silent {
+			// net/http has ended the request's context as well, as if the client had left.
+			err = bodyError(os.ErrDeadlineExceeded)
+		}
 	}()
 	return a.importFrom(r.Context(), queue, meta, a.newImportWriter(c))
 }

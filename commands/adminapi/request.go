@@ -191,8 +191,12 @@ func readBody(c echo.Context) ([]byte, error) {
 
 // refuseBody is for DELETE, where a body has no meaning and may be lost on the way.
 func refuseBody(r *http.Request) error {
-	if n, _ := io.ReadFull(r.Body, make([]byte, 1)); n > 0 {
+	n, err := io.ReadFull(r.Body, make([]byte, 1))
+	switch {
+	case n > 0:
 		return badRequest("a %s takes no body: give the reason in the header %s", r.Method, headerReason)
+	case !errors.Is(err, io.EOF): // one is announced, and does not come
+		return bodyError(err)
 	}
 	return nil
 }

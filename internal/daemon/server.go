@@ -47,8 +47,8 @@ func serve(ln net.Listener, handler http.Handler, log *slog.Logger) *server {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &server{
 		http: &http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: 10 * time.Second, // no ReadTimeout: an import may take its time
+			Handler:           patient(handler, bodyTime),
+			ReadHeaderTimeout: 10 * time.Second, // no ReadTimeout: see patient
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    64 << 10,
 			BaseContext:       func(net.Listener) context.Context { return ctx },
