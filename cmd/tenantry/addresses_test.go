@@ -70,6 +70,25 @@ func TestCommands_GivenADevThatWasKilled_SayThatItIsNotRunning(t *testing.T) {
 	}
 }
 
+func TestCommands_GivenTheOtherAPIsURL_SayWhichOneItIs(t *testing.T) {
+	d, dir := openDev(t)
+	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", dir).exits(exitPartial)
+	ready(t, d)
+	admin, query := d.Addresses().Admin, d.Addresses().Regions["eu-west"]
+	for _, args := range []string{"status", "lookup acme.example", "lookup acme.example www.acme.example --output json"} {
+		tenantry(t, append(strings.Fields(args), "--query", admin)...).
+			exits(exitFailed, admin+" is an admin API: give the URL of a query API with --query\n")
+	}
+	for _, args := range []string{"export", "import -", "tenant list", "tenant show ten_acme", "tenant show ten_nobody", "tenant events ten_acme"} {
+		tenantry(t, append(strings.Fields(args), "--admin", query)...).
+			exits(exitFailed, query+" is a query API: give the URL of the admin API with --admin\n")
+	}
+	// What is neither of the two is shown as it answers.
+	server := httptest.NewServer(answering(404, "application/problem+json", `{"type":"https://tenantry.dev/problems/no-such-route","title":"Nothing here","status":404}`))
+	defer server.Close()
+	tenantry(t, "export", "--admin", server.URL).exits(exitFailed, "tenantry: Nothing here\n")
+}
+
 func TestCommands_GivenADirectoryWithoutADev_SaySo(t *testing.T) {
 	dir := t.TempDir()
 	tenantry(t, "status", "--data-dir", dir).exits(exitFailed, "no dev is running on "+dir)

@@ -98,7 +98,9 @@ func request(ctx context.Context, cmd *cobra.Command, method, url string, body i
 	if err != nil {
 		return nil, unreachable(cmd, req.URL, err)
 	}
-	if resp.StatusCode < 300 {
+	// A path that both APIs have is answered by the wrong one as well; only nodes name a region.
+	wrong := cmd.Flag("admin") != nil && resp.Header.Get("Tenantry-Region") != ""
+	if resp.StatusCode < 300 && !wrong {
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -107,10 +109,40 @@ func request(ctx context.Context, cmd *cobra.Command, method, url string, body i
 		return nil, fmt.Errorf("%s %s: %s", method, url, resp.Status)
 	}
 	p := new(problemError)
+	if wrong || (json.Unmarshal(b, p) == nil && p.is("no-such-route")) {
+		if err := misdirected(ctx, cmd, url); err != nil {
+			return nil, err
+		}
+	}
 	if json.Unmarshal(b, p) != nil || p.Title == "" {
 		return nil, fmt.Errorf("%s %s: %s: %.200s", method, url, resp.Status, b)
 	}
 	return nil, p
+}
+
+// misdirected says that a server is the other API, where its own description says so; nil: it
+// does not.
+func misdirected(ctx context.Context, cmd *cobra.Command, at string) error {
+	base, _, _ := strings.Cut(at, "/v1/")
+	flag, is, wanted := "query", "an admin API", "a query API"
+	if cmd.Flag("admin") != nil {
+		flag, is, wanted = "admin", "a query API", "the admin API"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/openapi.yaml", nil)
+	if err != nil {
+		return nil //nolint:nilerr // what it was asked for went wrong already, and is told
+	}
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	defer resp.Body.Close()
+	head, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // the title is at its beginning
+	_, name, _ := strings.Cut(is, " ")
+	if err != nil || !strings.Contains(string(head), "title: Tenantry "+name+"\n") {
+		return nil //nolint:nilerr // as above
+	}
+	return fmt.Errorf("%s is %s: give the URL of %s with --%s", base, is, wanted, flag)
 }
 
 // unreachable says which server does not answer, why, and how this command is told of another.
