@@ -40,6 +40,53 @@ func TestLookup_ShowsWhatAComputeNodeWouldBeTold(t *testing.T) {
 		"no answer from http://127.0.0.1:1 (connection refused): is Tenantry running there? name another server with --query or --data-dir\n")
 }
 
+func TestLookup_OfSeveralAsJSON_IsOneArrayInTheOrderAsked(t *testing.T) {
+	d, dir := openDev(t)
+	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", dir).exits(exitPartial)
+	ready(t, d)
+	r := tenantry(t, "lookup", "www.acme.example", "nobody.example", "not_a_hostname", "acme.example", "--data-dir", dir, "--output", "json").
+		exits(exitFailed, "tenantry: nobody.example: no tenant has this hostname (asked http://", "tenantry: not_a_hostname: a hostname has no underscore")
+	var got []struct {
+		Hostname string `json:"hostname"`
+		Context  struct {
+			ID       string `json:"tenant_id"`
+			Hostname string `json:"hostname"`
+		} `json:"context"`
+		Error *problemError `json:"error"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+		t.Fatalf("%v:\n%s", err, r.stdout)
+	}
+	var all []string
+	for _, g := range got {
+		all = append(all, fmt.Sprintf("%s %s %s %t", g.Hostname, g.Context.ID, g.Context.Hostname, g.Error != nil))
+	}
+	want := "www.acme.example ten_acme www.acme.example false, nobody.example   true, not_a_hostname   true, acme.example ten_acme acme.example false"
+	if strings.Join(all, ", ") != want {
+		t.Errorf("got %s, want %s", strings.Join(all, ", "), want)
+	}
+
+	tenantry(t, "lookup", "acme.example", "www.acme.example", "--data-dir", dir, "--output", "json").exits(exitDone)
+	many := make([]string, 1001) // more than a query API takes at once
+	for i := range many {
+		many[i] = "acme.example"
+	}
+	r = tenantry(t, append([]string{"lookup", "--data-dir", dir, "--output", "json"}, many...)...).exits(exitDone)
+	got = nil
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || len(got) != len(many) {
+		t.Errorf("got %d answers, %v", len(got), err)
+	}
+}
+
+func TestLookup_OfSeveralWhereTheAnswerIsNoAnswerToThem_SaysSo(t *testing.T) {
+	for _, body := range []string{`[]`, `{}`, `[1,2]`} {
+		server := httptest.NewServer(answering(200, "application/json", body))
+		tenantry(t, "lookup", "a.example", "b.example", "--output", "json", "--query", server.URL).exits(exitFailed, "read the answer of "+server.URL+"/v1/lookup")
+		httpClient.CloseIdleConnections()
+		server.Close()
+	}
+}
+
 func TestLookup_PrintsEverythingThatAComputeNodeIsTold_EvenWhatThisProgramDoesNotKnow(t *testing.T) {
 	server := httptest.NewServer(answering(200, "application/json", `{"tenant_id":"ten_a","name":"A \"b\" ü","status":"suspended",
 		"hostname":"a.example","hostnames":["a.example","b.example"],"primary_hostname":"b.example","home_region":"eu-west",
