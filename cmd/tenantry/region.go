@@ -24,7 +24,7 @@ a copy serves it while Kafka and the source are away, and says how old it may be
 	}
 	flags := cmd.Flags()
 	flags.Var(newRegion(), "region", "the region's name")
-	flags.String("data-dir", "./tenantry-data", "where the copy is kept, below regions/NAME")
+	flags.Var(newDirectory(defaultDir), "data-dir", "where the copy is kept, below regions/NAME")
 	flags.Var(newAddress("127.0.0.1:8081"), "listen", "address of the query API")
 	flags.Var(newSource(), "source", "where the truth can be read: http(s):// of a catalogue, or postgres:// of the store")
 	flags.String("database-password-file", "", "file that has the database's password, where the source is one; read again at each connection")

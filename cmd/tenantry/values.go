@@ -54,6 +54,16 @@ func (c *checked) Set(s string) error {
 	return nil
 }
 
+// newDirectory is where something is kept.
+func newDirectory(value string) *checked {
+	return &checked{value: value, kind: "directory", check: func(s string) error {
+		if s == "" {
+			return errors.New("it needs a directory, such as " + defaultDir)
+		}
+		return nil
+	}}
+}
+
 // newAddress is a host:port to listen on.
 func newAddress(value string) *checked {
 	return &checked{value: value, kind: "host:port", check: checkAddress}
