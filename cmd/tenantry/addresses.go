@@ -79,8 +79,11 @@ func runningDev(cmd *cobra.Command) (daemon.Addresses, bool, error) {
 		}
 		return a, false, nil
 	}
-	if err != nil {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return a, false, err
+	}
+	if err != nil { // what the JSON library says of it helps nobody
+		return a, false, fmt.Errorf("%s is damaged: delete it, or start 'tenantry dev --data-dir %s', which writes it anew", filepath.Join(dir, daemon.AddressFile), dir)
 	}
 	if a.Admin == "" || len(a.Regions) == 0 {
 		return a, false, fmt.Errorf("%s does not say where dev answers: is it dev's? it is written anew at its next start", filepath.Join(dir, daemon.AddressFile))

@@ -96,4 +96,8 @@ func TestCommands_GivenADirectoryWithoutADev_SaySo(t *testing.T) {
 	tenantry(t, "status").exits(exitFailed, "no dev is running on "+dir)
 	writeFile(t, filepath.Join(dir, daemon.AddressFile), `{"pid":1}`)
 	tenantry(t, "status").exits(exitFailed, "does not say where dev answers")
+	for _, garbage := range []string{"", "{", "\x00\x01", `{"pid":"one"}`} {
+		writeFile(t, filepath.Join(dir, daemon.AddressFile), garbage)
+		tenantry(t, "status").exits(exitFailed, "tenantry: "+filepath.Join(dir, daemon.AddressFile)+" is damaged: delete it, or start 'tenantry dev --data-dir "+dir+"', which writes it anew\n")
+	}
 }
