@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -80,6 +81,9 @@ func runDev(cmd *cobra.Command, cfg daemon.DevConfig, importFile string) (err er
 			return fmt.Errorf("--import: %w", err) // before anything is started or made
 		}
 	}
+	if open := beyondLoopback(cfg); len(open) > 0 {
+		cfg.Logger.Warn("other machines can reach dev, and nothing authenticates who asks: keep both APIs on a private network", "listen", strings.Join(open, ", "))
+	}
 	dev, err := daemon.OpenDev(ctx, cfg)
 	if err != nil {
 		return ifStopped(cmd, err)
@@ -128,6 +132,21 @@ func runDev(cmd *cobra.Command, cfg daemon.DevConfig, importFile string) (err er
 	}
 	<-ctx.Done()
 	return ifStopped(cmd, causeOf(ctx, ctx.Err()))
+}
+
+// beyondLoopback are the addresses of the two APIs that are not of this machine alone.
+func beyondLoopback(cfg daemon.DevConfig) (open []string) {
+	all := []string{cfg.Listen}
+	for _, r := range cfg.Regions {
+		all = append(all, r.Listen)
+	}
+	for _, at := range all {
+		host, _, _ := net.SplitHostPort(at) // the flag has checked it
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			open = append(open, at)
+		}
+	}
+	return open
 }
 
 // exceptConflicts passes over lines that are there with other content: at a later start these

@@ -91,6 +91,31 @@ func TestDev_StoppedBeforeItBegins_IsNoFailure(t *testing.T) {
 	tenantryWith(ctx, t, "", "dev", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--region", "a=127.0.0.1:0").exits(exitDone)
 }
 
+func TestDev_ThatOtherMachinesCanReach_WarnsOnceThatNothingAuthenticates(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that nothing listens there
+	const warning = "nothing authenticates who asks: keep both APIs on a private network"
+	for _, c := range []struct {
+		listen, region, open string
+	}{
+		{":0", "127.0.0.1:0", "listen=:0"},
+		{"0.0.0.0:0", "127.0.0.1:0", "listen=0.0.0.0:0"},
+		{"127.0.0.1:0", "[::]:0", "listen=[::]:0"},
+		{"192.0.2.1:0", "tenants.example:0", `listen="192.0.2.1:0, tenants.example:0"`},
+	} {
+		r := tenantryWith(ctx, t, "", "dev", "--data-dir", t.TempDir(), "--listen", c.listen, "--region", "a="+c.region).exits(exitDone, warning, c.open)
+		if n := strings.Count(r.stderr, warning); n != 1 {
+			t.Errorf("%+v: warned %d times:\n%s", c, n, r.stderr)
+		}
+	}
+	for _, loopback := range []string{"127.0.0.1:0", "[::1]:0", "localhost:0"} {
+		r := tenantryWith(ctx, t, "", "dev", "--data-dir", t.TempDir(), "--listen", loopback, "--region", "a="+loopback)
+		if strings.Contains(r.stderr, warning) {
+			t.Errorf("%s: got\n%s", loopback, r.stderr)
+		}
+	}
+}
+
 func TestDev_WhoseRegionFails_EndsAndSaysWhy(t *testing.T) {
 	d, dir := openDev(t)
 	if err := d.Close(); err != nil {
