@@ -40,6 +40,9 @@ func (p *Projector) follow(ctx context.Context, m *readmodel.Model) error {
 		StartOffsets: func(ctx context.Context, _ string) (map[int]int64, error) { return p.startOffsets(ctx, m) },
 		OnOutOfRange: func(ctx context.Context, _ string, partition int, offset int64) (int64, error) {
 			p.log.Warn("the topic does not hold the next offset: going on by position", "partition", partition, "offset", offset)
+			if err := p.checkLast(ctx, m.Progress()); err != nil {
+				return 0, err
+			}
 			return p.offsetAfter(ctx, m, partition)
 		},
 		OnFailure: func(_ string, err error) { failure = err },
@@ -124,20 +127,21 @@ func (p *Projector) checkHistory(ctx context.Context, m *readmodel.Model) error 
 	return p.checkTopic(ctx, progress)
 }
 
-// checkLast holds the copy's last event against the source's at the same position.
+// checkLast holds the copy's last event of each partition against the source's at the same position.
 func (p *Projector) checkLast(ctx context.Context, progress *readmodel.Progress) error {
-	last := progress.Last()
-	if last.LastEvent == 0 {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
-	log, err := p.cfg.Source.After(ctx, last.LastEvent-1, 1)
-	if err != nil {
-		return nil // a source that is away proves nothing
-	}
-	if len(log) == 0 || log[0].ID != last.LastID {
-		return fmt.Errorf("%w: the source of truth does not have the event that was applied at position %d", errDiverged, last.LastEvent)
+	for _, part := range progress.Partitions {
+		if part.LastEvent == 0 {
+			continue
+		}
+		log, err := p.cfg.Source.After(ctx, part.LastEvent-1, 1)
+		if err != nil {
+			return nil // a source that is away proves nothing
+		}
+		if len(log) == 0 || log[0].ID != part.LastID {
+			return fmt.Errorf("%w: the source of truth does not have the event that was applied at position %d", errDiverged, part.LastEvent)
+		}
 	}
 	return nil
 }
@@ -203,12 +207,39 @@ func (p *Projector) startOffsets(ctx context.Context, m *readmodel.Model) (map[i
 // offsetAfter finds the first record of a partition that goes beyond a position of this copy's
 // history. Positions never go back within a partition; where they do all the same, the chain
 // shows it.
+//
+// The records up to there are never read. That they are the ones that were applied is what the
+// last of them has to show: the topic may be a new one, made from a store that was restored to an
+// earlier past and has come as far again by another way.
 func (p *Projector) offsetAfter(ctx context.Context, m *readmodel.Model, partition int) (int64, error) {
 	progress := m.Progress()
-	return p.cfg.Cluster.Search(ctx, p.cfg.Topic, partition, func(r kafka.Record) bool {
-		record, err := parseRecord(r)
-		return err == nil && record.StoreID == progress.StoreID && record.Event.Position > progress.Partitions[partition].Position
-	})
+	part := progress.Partitions[partition]
+	beyond := func(position uint64, seen func(events.Record)) func(kafka.Record) bool {
+		return func(r kafka.Record) bool {
+			record, err := parseRecord(r)
+			if err != nil || record.StoreID != progress.StoreID {
+				return false
+			}
+			seen(record)
+			return record.Event.Position > position
+		}
+	}
+	if part.LastEvent > 0 {
+		var other error
+		standing := func(r events.Record) {
+			if r.Event.Position == part.LastEvent && !r.IsWatermark() && r.Event.ID != part.LastID {
+				other = fmt.Errorf("%w: in partition %d another event stands at position %d", errDiverged, partition, part.LastEvent)
+			}
+		}
+		// The search for what is beyond the one before it ends at the event itself.
+		if _, err := p.cfg.Cluster.Search(ctx, p.cfg.Topic, partition, beyond(part.LastEvent-1, standing)); err != nil {
+			return 0, err
+		}
+		if other != nil {
+			return 0, other
+		}
+	}
+	return p.cfg.Cluster.Search(ctx, p.cfg.Topic, partition, beyond(part.Position, func(events.Record) {}))
 }
 
 // apply folds a batch of deliveries into the model, and heals what is found missing between

@@ -155,3 +155,60 @@ func (w *watch) forget() {
 	defer w.mu.Unlock()
 	clear(w.versions)
 }
+
+func TestRestore_WithTheTopicDeleted_RegionsComeToTheRestoredPast(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	t.Parallel()
+	r := draw(t)
+	s := open(t, options{postgres: true})
+	l := startLoad(t, s, r)
+	pause(t, time.Second)
+	l.check()
+	backup := filepath.Join(t.TempDir(), "backup")
+	if err := s.copyPostgres(s.postgres.Dir(), backup); err != nil {
+		t.Fatal(err)
+	}
+	before := l.readLog()
+	// One command, which is lost, and which its sender carries out anew, a bit differently.
+	again := func(n int) {
+		t.Helper()
+		c := command{method: "PUT", path: "/v1/tenants/ten_t1/config/redone", body: fmt.Sprintf(`{"value":%d}`, n), stream: "ten_t1"}
+		o, err := l.carryOut(c, fmt.Sprintf("redone-%d", n), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range s.nodes {
+			if err := node.shows(o.answer.Version, o.stream); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	again(1)
+	l.check()
+
+	// The other way that the relay's refusal names: stop, delete the topic, start again.
+	for _, c := range s.catalogues {
+		if err := c.stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.restorePostgres(backup); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.deleteTopic(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range s.catalogues {
+		if err := c.start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.history.checked = before.Head()
+	again(2)
+	l.check()
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+}
