@@ -37,6 +37,7 @@ const (
 	// frontIdle is how long a connection may lie idle. The deadline is moved only where it is
 	// older than frontRenew, because moving it costs as much as a look-up.
 	frontIdle  = 2 * time.Minute
+	frontFirst = 10 * time.Second // for the first request of a connection to begin
 	frontRenew = 10 * time.Second
 	// frontDrain is how long a client may take for the rest of an answer when the listener closes.
 	frontDrain = time.Second
@@ -119,11 +120,11 @@ func (f *front) Close() error {
 }
 
 // renew moves the deadline of a connection, unless the listener is closing and has set one.
-func (f *front) renew(c net.Conn, now time.Time) {
+func (f *front) renew(c net.Conn, until time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.closing {
-		_ = c.SetDeadline(now.Add(frontIdle))
+		_ = c.SetDeadline(until)
 	}
 }
 
@@ -154,8 +155,8 @@ func (f *front) answer(c net.Conn) (rest []byte, err error) {
 		}
 	}()
 	in, out := make([]byte, frontRead), make([]byte, 0, 1<<10)
-	renewed := time.Now()
-	f.renew(c, renewed)
+	var renewed time.Time
+	f.renew(c, time.Now().Add(frontFirst))
 	for {
 		n, err := c.Read(in)
 		if err != nil {
@@ -163,7 +164,7 @@ func (f *front) answer(c net.Conn) (rest []byte, err error) {
 		}
 		now := time.Now()
 		if now.Sub(renewed) > frontRenew {
-			f.renew(c, now)
+			f.renew(c, now.Add(frontIdle))
 			renewed = now
 		}
 		for rest := in[:n]; len(rest) > 0; { // one look-up, or several sent without waiting

@@ -402,11 +402,31 @@ func ask(t *testing.T, c net.Conn, request string) *http.Response {
 	return res
 }
 
+func TestFront_OfAConnectionThatAsksNothing_ClosesItAfterTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		server, ended := behind(p)
+		c, began := p.dial(), time.Now()
+		if n, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("read %d octets, %v, want the end", n, err)
+		}
+		if silent := time.Since(began); silent != 10*time.Second {
+			t.Errorf("closed after %s, want 10s", silent)
+		}
+		_ = c.Close()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		<-ended
+	})
+}
+
 func TestFront_OfAConnectionThatLiesIdle_ClosesItAfterTwoMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
 		server, ended := behind(p)
 		c := p.dial()
+		ask(t, c, requests[0])
 		for range 10 { // as long as it is used, it stays
 			time.Sleep(100 * time.Second)
 			ask(t, c, requests[0])

@@ -62,6 +62,7 @@ type Dev struct {
 // OpenDev starts everything. When it fails, nothing of it runs.
 func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 	d := &Dev{cfg: cfg}
+	d.servers = 1 + len(cfg.Regions)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())

@@ -67,6 +67,7 @@ type process struct {
 	catalogue *Catalogue
 	regions   []*Region
 	failed    chan error
+	servers   int // that share the files that this process may have open; 0: one
 	closers   []func() error
 }
 
@@ -94,7 +95,7 @@ func (p *process) listen(ctx context.Context, address, flag string) (net.Listene
 		return nil, err
 	}
 	p.onClose(func() error { return notClosed(ln.Close()) })
-	return ln, nil
+	return limit(ln, connectionLimit(openFiles(), p.servers), p.telemetry.Log), nil
 }
 
 // openCluster makes a client of a cluster, which asks it nothing yet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -52,7 +53,7 @@ func serve(ln net.Listener, handler http.Handler, log *slog.Logger) *server {
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    64 << 10,
 			BaseContext:       func(net.Listener) context.Context { return ctx },
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			ErrorLog:          stdlog.New(&serverLog{log: log}, "", 0),
 		},
 		url:    "http://" + ln.Addr().String(),
 		cancel: cancel,
