@@ -170,7 +170,7 @@ func importInto(ctx context.Context, cmd *cobra.Command, admin, file string, eac
 			size = info.Size()
 		}
 	}
-	progress := newProgress(cmd, "import", size)
+	progress := newProgress(cmd, size)
 	defer progress.end()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

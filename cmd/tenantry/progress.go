@@ -15,13 +15,12 @@ import (
 // plainEvery is how often progress is told where there is no terminal to draw on.
 const plainEvery = 5 * time.Second
 
-// progress shows how far a long piece of work is: a bar with rate and time left on a terminal,
+// progress shows how far an import is: a bar with rate and time left on a terminal,
 // else a plain line now and then. The bytes written to it are those of the input as they are
 // sent, which may be far ahead of the work: done is what was answered.
 type progress struct {
-	what string
-	out  io.Writer
-	bar  *progressbar.ProgressBar // nil: no terminal
+	out io.Writer
+	bar *progressbar.ProgressBar // nil: no terminal
 
 	mu    sync.Mutex
 	size  int64 // -1: unknown
@@ -34,12 +33,12 @@ type progress struct {
 	told  time.Time
 }
 
-func newProgress(cmd *cobra.Command, what string, size int64) *progress {
+func newProgress(cmd *cobra.Command, size int64) *progress {
 	now := time.Now()
-	p := &progress{what: what, out: cmd.ErrOrStderr(), size: size, first: 1, began: now, told: now}
+	p := &progress{out: cmd.ErrOrStderr(), size: size, first: 1, began: now, told: now}
 	if f, ok := p.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.bar = progressbar.NewOptions64(size,
-			progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true),
+			progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("import"), progressbar.OptionShowBytes(true),
 			progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetPredictTime(true))
 	}
@@ -79,7 +78,7 @@ func (p *progress) line(number int) {
 	}
 	p.told = time.Now()
 	took := time.Since(p.began)
-	text := fmt.Sprintf("%s: %s, %.0f a second", p.what, count(p.lines, "line"), float64(p.lines)/took.Seconds())
+	text := fmt.Sprintf("import: %s, %.0f a second", count(p.lines, "line"), float64(p.lines)/took.Seconds())
 	if p.size > 0 && p.done > 0 {
 		left := time.Duration(float64(took) * float64(p.size-p.done) / float64(p.done))
 		text += fmt.Sprintf(", %d%%, about %s left", p.done*100/p.size, left.Round(time.Second))

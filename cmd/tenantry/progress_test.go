@@ -15,7 +15,7 @@ func TestProgress_WithoutATerminal_IsAPlainLineNowAndThen(t *testing.T) {
 		var out bytes.Buffer
 		cmd := new(cobra.Command)
 		cmd.SetErr(&out)
-		p := newProgress(cmd, "import", 1000)
+		p := newProgress(cmd, 1000)
 		for i := range 20 { // a line a second, of 40 octets
 			time.Sleep(time.Second)
 			if n, err := p.Write([]byte(strings.Repeat("x", 39) + "\n")); n != 40 || err != nil {
@@ -41,7 +41,7 @@ func TestProgress_OfAnInputWhoseSizeNobodyKnows_SaysNoTimeLeft(t *testing.T) {
 		var out bytes.Buffer
 		cmd := new(cobra.Command)
 		cmd.SetErr(&out)
-		p := newProgress(cmd, "import", -1)
+		p := newProgress(cmd, -1)
 		time.Sleep(6 * time.Second)
 		p.line(1)
 		if got, want := out.String(), "import: 1 line, 0 a second\n"; got != want {
@@ -56,7 +56,7 @@ func TestProgress_OfLinesThatWereSentFarAhead_CountsThoseThatWereAnswered(t *tes
 		cmd := new(cobra.Command)
 		cmd.SetErr(&out)
 		whole := strings.Repeat("123456789\n", 8) + "\n\n" + "123456789\n" + "12345678" // 10 lines and two blank ones
-		p := newProgress(cmd, "import", int64(len(whole)))
+		p := newProgress(cmd, int64(len(whole)))
 		if _, err := p.Write([]byte(whole[:35])); err != nil {
 			t.Fatal(err)
 		}
