@@ -207,6 +207,7 @@ var testLibraries = []string{
 	"testing",
 	"net/http/httptest",
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests",
+	"github.com/Shopify/toxiproxy",
 	"github.com/anishathalye/porcupine",
 	"github.com/stretchr/testify",
 	"go.uber.org/goleak",
