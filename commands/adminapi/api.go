@@ -40,6 +40,7 @@ type Config struct {
 	TracerProvider trace.TracerProvider  // nil: no spans; a client's traceparent is passed on as it is
 	Checks         []Check               // what /readyz asks besides the store
 	Clock          func() time.Time      // nil: time.Now
+	Loopback       bool                  // it is served on loopback, and to the names of that alone
 	// Patience is how long a client may take to read the next part of a long answer before it
 	// is cut off; 0: 30 s.
 	Patience time.Duration
@@ -109,6 +110,9 @@ func New(cfg Config) (http.Handler, error) {
 	e.HTTPErrorHandler = a.answerError
 	// Before routing, so that a path that is not there is answered in the same way.
 	e.Pre(identify, watch, a.observe, catch, refuseForeign)
+	if cfg.Loopback {
+		e.Pre(refuseNames)
+	}
 	e.Use(nameSpan)
 	a.routes(e)
 	docs := echo.WrapHandler(schemas.Docs("Tenantry admin API", schemas.AdminOpenAPI))

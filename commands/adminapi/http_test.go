@@ -148,6 +148,42 @@ func TestHTTP_APageOfAnotherSite_IsRefused(t *testing.T) {
 	s.send("PATCH", "/v1/groups/grp_early", `{"ring":2}`, "Origin: "+web.URL).want(200)
 }
 
+func TestHTTP_OnLoopback_UnderAnotherName_IsRefused(t *testing.T) {
+	store := openStore(t)
+	api := mustNew(t, adminapi.Config{
+		Commands: commands.NewHandler(store, commands.Config{}), Store: store, Partitions: partitions, Loopback: true,
+	})
+	ask := func(method, host, header, value string) reply {
+		r := httptest.NewRequest(method, "/v1/groups", nil)
+		if method == http.MethodPost {
+			r = httptest.NewRequest(method, "/v1/groups", strings.NewReader(groupBody))
+		}
+		r.Host = host
+		if header != "" {
+			r.Header.Set(header, value)
+		}
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		return reply{t: t, status: w.Code, header: w.Header(), body: w.Body.String()}
+	}
+	for _, host := range []string{"evil.example", "evil.example:8080", "localhost.evil.example", "notlocalhost", "10.0.0.1:8080", "127.0.0.1.evil.example", "[fe80::1]:8080", ""} {
+		ask("POST", host, "", "").refused(403, "cross-origin")
+		ask("POST", host, "Origin", "http://"+host).refused(403, "cross-origin") // the same, to a browser
+		ask("GET", host, "Origin", "http://"+host).refused(403, "cross-origin")
+		ask("GET", host, "Sec-Fetch-Site", "same-origin").refused(403, "cross-origin")
+		ask("GET", host, "User-Agent", "Mozilla/5.0 (X11)").refused(403, "cross-origin")
+		ask("GET", host, "User-Agent", "curl/8.5").want(200)
+	}
+	for i, host := range []string{"localhost", "localhost:8080", "LOCALHOST.", "tenantry.localhost:8080", "127.0.0.1", "127.1.2.3:8080", "[::1]", "[::1]:8080"} {
+		status := 201
+		if i > 0 {
+			status = 409 // it is there
+		}
+		ask("POST", host, "Origin", "http://"+host).want(status)
+		ask("GET", host, "User-Agent", "Mozilla/5.0 (X11)").want(200)
+	}
+}
+
 func TestHTTP_UnknownParameters_AreRefused(t *testing.T) {
 	s := newServer(t)
 	s.acme("")

@@ -38,19 +38,6 @@ func identify(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// refuseForeign refuses what a browser sends for a page of another site: whoever runs this API on
-// their own machine would else lend it to every page they look at. Other clients than browsers
-// are let through.
-func refuseForeign(next echo.HandlerFunc) echo.HandlerFunc {
-	origins := http.NewCrossOriginProtection()
-	return func(c echo.Context) error {
-		if err := origins.Check(c.Request()); err != nil {
-			return kindForeign.problem("a browser says that it is a page of another site that asks: use the API from its own /docs, or from a program")
-		}
-		return next(c)
-	}
-}
-
 func saneRequestID(id string) bool {
 	if id == "" || len(id) > maxRequestID {
 		return false

@@ -80,6 +80,7 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 		}),
 		Store: cfg.Store, Partitions: cfg.Partitions, Checks: []adminapi.Check{relayReady(r)},
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
+		Loopback: onLoopback(cfg.Listener),
 	})
 	if err != nil {
 		return nil, err

@@ -33,6 +33,11 @@ func listen(ctx context.Context, address, flag string) (net.Listener, error) {
 	return ln, nil
 }
 
+func onLoopback(l net.Listener) bool {
+	address, ok := l.Addr().(*net.TCPAddr)
+	return ok && address.IP.IsLoopback()
+}
+
 // server is one HTTP server that is serving.
 type server struct {
 	http   *http.Server

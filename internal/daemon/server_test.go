@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -46,6 +47,21 @@ func TestServers_OfWhatIsNoHTTP_AnswerAProblem(t *testing.T) {
 			_ = res.Body.Close()
 			_ = c.Close()
 			<-writing
+		}
+	}
+}
+
+func TestDev_OnLoopback_TakesNoCommandUnderAnotherName(t *testing.T) {
+	d := open(t, config(t.TempDir()))
+	for host, want := range map[string]int{"evil.example": http.StatusForbidden, "localhost": http.StatusCreated} {
+		const body = `{"id":"grp_early","name":"Early","ring":1}`
+		answer, err := speak(t, d.Addresses().Admin, fmt.Sprintf("POST /v1/groups HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\nContent-Length: %d\r\n\r\n%s", host, host, len(body), body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%s: got %s, want %d", host, answer.Status, want)
 		}
 	}
 }
