@@ -39,6 +39,10 @@ func (a *api) readyz(c echo.Context) error {
 		}
 		lines.WriteString("[+]" + check.Name + " ok\n")
 	}
+	// A store without room is no reason to get no traffic: what it has can be read, and is.
+	if err := a.storeRoom(c.Request().Context()); err != nil && ready {
+		lines.WriteString("[!]store takes no commands: " + oneLine(err.Error()) + "\n")
+	}
 	_, verbose := c.QueryParams()["verbose"]
 	switch {
 	case !ready:
@@ -52,6 +56,16 @@ func (a *api) readyz(c echo.Context) error {
 func (a *api) storeReady(ctx context.Context) error {
 	_, err := a.store.Head(ctx)
 	return err
+}
+
+// storeRoom is why the store takes nothing, where it depends on a disk of this machine.
+func (a *api) storeRoom(ctx context.Context) error {
+	if s, ok := a.store.(interface {
+		Room(ctx context.Context) error
+	}); ok {
+		return s.Room(ctx)
+	}
+	return nil
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -20,6 +20,7 @@ import (
 	"github.com/tenantry/tenantry/commands"
 	"github.com/tenantry/tenantry/commands/adminapi"
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/diskspace"
 )
 
 func TestHTTP_NoSuchPathOrMethod_IsAProblem(t *testing.T) {
@@ -182,6 +183,41 @@ func TestHTTP_OnLoopback_UnderAnotherName_IsRefused(t *testing.T) {
 		ask("POST", host, "Origin", "http://"+host).want(status)
 		ask("GET", host, "User-Agent", "Mozilla/5.0 (X11)").want(200)
 	}
+}
+
+// cramped is a store on a full disk.
+type cramped struct{ events.Store }
+
+var errCramped = fmt.Errorf("%w: %w: /data has 3 MiB free and needs 64 MiB: make room", events.ErrUnavailable, diskspace.ErrFull)
+
+func (cramped) Room(context.Context) error { return errCramped }
+
+func TestHTTP_OnAFullDisk_TheAnswersSaySo(t *testing.T) {
+	s := newServer(t, func(c *adminapi.Config) {
+		c.Store = cramped{c.Store}
+		c.Commands = stubCommands{
+			Commands: c.Commands,
+			do:       func() (commands.Answer, error) { return commands.Answer{}, errCramped },
+			importAll: func(_ context.Context, lines []commands.Command) []commands.ImportResult {
+				out := allCreated(lines)
+				out[len(out)-1] = commands.ImportResult{Status: commands.ImportFailed, Err: errCramped}
+				return out
+			},
+		}
+	})
+	if r := s.send("POST", "/v1/groups", groupBody); r.status != 503 || !strings.Contains(r.body, "disk is full") || !strings.Contains(r.body, "make room") {
+		t.Errorf("a command: got %d %s", r.status, r.body)
+	}
+	if r := s.send("POST", "/v1/import", groupBody, "Content-Type: application/x-ndjson"); r.status != 503 || !strings.Contains(r.body, "disk is full") {
+		t.Errorf("an import of one line: got %d %s", r.status, r.body)
+	}
+	if r := s.send("POST", "/v1/import", groupBody+"\n"+groupBody, "Content-Type: application/x-ndjson"); !strings.Contains(r.body, "disk is full") {
+		t.Errorf("an import: got %d %s", r.status, r.body)
+	}
+	if got, want := s.get("/readyz?verbose").want(200).body, "[!]store takes no commands: "+errCramped.Error()+"\nready\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("got %q, want %q at its end", got, want)
+	}
+	s.get("/readyz").want(200) // it can be read
 }
 
 func TestHTTP_UnknownParameters_AreRefused(t *testing.T) {

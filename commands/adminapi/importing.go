@@ -17,6 +17,7 @@ import (
 
 	"github.com/tenantry/tenantry/commands"
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/diskspace"
 	"github.com/tenantry/tenantry/internal/problem"
 	"github.com/tenantry/tenantry/internal/strictjson"
 )
@@ -263,6 +264,9 @@ func answerLine(line importLine, result commands.ImportResult) importAnswer {
 		out.Error.Detail = "it is not known whether the line was stored: import it again, with those behind it, which changes nothing where it was"
 		if errors.Is(result.Err, events.ErrUnavailable) {
 			out.Error.Detail = "the event store takes nothing now, and the line was not stored: import it again in a moment, with those behind it"
+		}
+		if errors.Is(result.Err, events.ErrUnavailable) && errors.Is(result.Err, diskspace.ErrFull) {
+			out.Error.Detail = "the event store's disk is full, and the line was not stored: have whoever runs it make room there, then import it again, with those behind it"
 		}
 	}
 	return out

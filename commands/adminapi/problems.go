@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenantry/tenantry/commands"
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/diskspace"
 	"github.com/tenantry/tenantry/internal/problem"
 	"github.com/tenantry/tenantry/internal/strictjson"
 )
@@ -115,6 +116,8 @@ func problemOf(err error) *problem.Problem {
 		return routing(routed)
 	case errors.Is(err, events.ErrUnknownOutcome):
 		return kindUnknown.problem("the event store went away while it was storing this: send it again with the same Idempotency-Key, which happens once however often it is sent; if it had none, read what is there first")
+	case errors.Is(err, events.ErrUnavailable) && errors.Is(err, diskspace.ErrFull):
+		return kindUnavailable.problem("the event store's disk is full, and nothing was changed: have whoever runs it make room there, then send the request again; the log and /readyz?verbose say how much is missing")
 	case errors.Is(err, events.ErrUnavailable):
 		return kindUnavailable.problem("the event store takes nothing now, and nothing was changed: send the request again in a moment")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,6 +69,17 @@ func (d disk) tables() uint64 {
 		}
 	}
 	return size
+}
+
+// Room is nil where an append finds the room on the disk that it needs; else it says how much is
+// missing, as ErrUnavailable.
+func (s *Store) Room(ctx context.Context) error {
+	v, err := s.begin(ctx) // keeps the database open meanwhile
+	if err != nil {
+		return err
+	}
+	defer v.done()
+	return s.disk.room(s.tables())
 }
 
 // tables is the size of those that Badger has now.

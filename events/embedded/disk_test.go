@@ -35,6 +35,9 @@ func TestDiskFull_AppendsAreRefusedUntilThereIsRoomAndNothingIsDamaged(t *testin
 	if !errors.Is(err, events.ErrUnavailable) || !strings.Contains(err.Error(), "disk full") || !strings.Contains(err.Error(), dir) {
 		t.Errorf("append: got %v, want ErrUnavailable that says disk full and where", err)
 	}
+	if err := s.Room(t.Context()); !errors.Is(err, events.ErrUnavailable) || !strings.Contains(err.Error(), "make room") {
+		t.Errorf("room: got %v, want ErrUnavailable that says what to do", err)
+	}
 	for i, r := range s.AppendAll(t.Context(), []events.Batch{b, registration(t, 2)}) {
 		if !errors.Is(r.Err, events.ErrUnavailable) {
 			t.Errorf("append all: result %d: got %+v", i, r)
@@ -60,6 +63,9 @@ func TestDiskFull_AppendsAreRefusedUntilThereIsRoomAndNothingIsDamaged(t *testin
 	}
 
 	free.Store(1 << 40)
+	if err := s.Room(t.Context()); err != nil {
+		t.Errorf("room when there is room: %v", err)
+	}
 	out, err := s.Append(t.Context(), b)
 	if err != nil || out.Replayed || out.Position != 10 {
 		t.Errorf("append when there is room: got %+v, %v", out, err)

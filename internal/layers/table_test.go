@@ -113,8 +113,8 @@ var table = []row{
 	},
 	{
 		path: "commands/adminapi",
-		may:  []string{"schemas", "events", "commands", "internal/strictjson", "internal/problem", "internal/telemetry"},
-		why:  "parses, calls a command, writes the answer; it works while Kafka and every region are away",
+		may:  []string{"schemas", "events", "commands", "internal/strictjson", "internal/problem", "internal/telemetry", "internal/diskspace"},
+		why:  "parses, calls a command, writes the answer, and says so where it is the disk that is full; it works while Kafka and every region are away",
 	},
 	{
 		path: "projections/readmodel",
