@@ -92,6 +92,10 @@ type Config struct {
 	// the whole log is published behind them. Nil: there is no such past.
 	Was func(ctx context.Context, storeID uuid.UUID) (bool, error)
 
+	// RestoredAdvice is what an ErrRestored tells its reader to do; "": to start with the flag
+	// --accept-restore, which the program in whose name this is said may not have.
+	RestoredAdvice string
+
 	// Lead waits until this relay is the one that may publish, and returns a context that ends
 	// when it no longer is. release gives the lead up; it is called once, when nothing is
 	// written any more. An error is tried again, like one of the store. Nil: there is no other.

@@ -26,12 +26,15 @@ var ErrForeignRecords = errors.New("the topic holds records of another history")
 var ErrRestored = errors.New("the store was restored to an earlier past")
 
 // restored is an ErrRestored with what was found and what to do.
-func restored(partition int, what error) error {
-	return failed(causeRefused, fmt.Errorf("%w: %w: the last record of partition %d %w. Nothing was published."+
-		" Start with --accept-restore to go on from what the store has now: it is given a new identity and published anew behind the"+
-		" old records, and the regions notice and rebuild themselves. (Or, if this is not the store that the topic belongs to: use another --kafka-topic."+
-		" Or delete the topic, on one machine kafka/ in the data directory, and start again.)",
-		ErrForeignRecords, ErrRestored, partition, what))
+func (r *Relay) restored(partition int, what error) error {
+	advice := r.config.RestoredAdvice
+	if advice == "" {
+		advice = "Start with --accept-restore to go on from what the store has now: it is given a new identity and published anew behind the" +
+			" old records, and the regions notice and rebuild themselves. (Or, if this is not the store that the topic belongs to: use another --kafka-topic." +
+			" Or delete the topic, on one machine kafka/ in the data directory, and start again.)"
+	}
+	return failed(causeRefused, fmt.Errorf("%w: %w: the last record of partition %d %w. Nothing was published. %s",
+		ErrForeignRecords, ErrRestored, partition, what, advice))
 }
 
 // foreign is an ErrForeignRecords with what was found and what to do.
@@ -177,7 +180,7 @@ func (r *Relay) compare(ctx context.Context, s *survey, partition int, l last) (
 			return found{}, foreign(partition, fmt.Errorf("is of store %s, and this store is %s", record.StoreID, s.head.StoreID))
 		}
 		if position > s.head.Position {
-			return found{}, restored(partition, fmt.Errorf("is of position %d, and this store ends at %d", position, s.head.Position))
+			return found{}, r.restored(partition, fmt.Errorf("is of position %d, and this store ends at %d", position, s.head.Position))
 		}
 		id, err := r.idAt(ctx, s, position)
 		if err != nil {
@@ -192,7 +195,7 @@ func (r *Relay) compare(ctx context.Context, s *survey, partition int, l last) (
 			}
 		}
 		if record.Event.ID != expected {
-			return found{}, restored(partition, fmt.Errorf("tells of another event at position %d than this store has there", position))
+			return found{}, r.restored(partition, fmt.Errorf("tells of another event at position %d than this store has there", position))
 		}
 		f.complete, f.previous = max(f.complete, position), max(f.previous, previous)
 	}

@@ -50,6 +50,8 @@ type CatalogueConfig struct {
 	// Renew gives a store that was restored to an earlier past a new identity, so that what it has
 	// now is published; nil: a person has to.
 	Renew func(context.Context) error
+	// RestoredAdvice is what that person is told to do; see [relay.Config].
+	RestoredAdvice string
 	Telemetry
 }
 
@@ -68,7 +70,7 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 		topic = relay.FencedKafkaTopic(cfg.Cluster, cfg.Topic)
 	}
 	r, err := relay.New(relay.Config{
-		Store: cfg.Store, Topic: topic, Partitions: cfg.Partitions, MakeTopic: cfg.MakeTopic, Lead: cfg.Lead, Was: cfg.Was,
+		Store: cfg.Store, Topic: topic, Partitions: cfg.Partitions, MakeTopic: cfg.MakeTopic, Lead: cfg.Lead, Was: cfg.Was, RestoredAdvice: cfg.RestoredAdvice,
 		Logger: cfg.Log, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	if err != nil {

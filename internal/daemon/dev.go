@@ -89,6 +89,7 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 	if err := d.openCatalogue(CatalogueConfig{
 		Listener: admin, Store: d.store, Cluster: cluster, Topic: cfg.Kafka.Topic, Partitions: cfg.Kafka.Partitions,
 		HomeRegions: d.homeRegions(), Lead: d.lead, MakeTopic: d.makeTopic,
+		RestoredAdvice: d.restoredAdvice(),
 	}); err != nil {
 		return nil, err
 	}
@@ -172,6 +173,17 @@ func (d *Dev) openKafka(ctx context.Context) (*kafka.Cluster, error) {
 	// The broker keeps an index entry in memory for each, so a week would cost 100s of MB.
 	cfg.Retention, cfg.retentionBytes = 6*time.Hour, 32<<20
 	return d.process.openKafka(ctx, cfg)
+}
+
+// restoredAdvice is what to do about a store that was restored to an earlier past. A dev has no
+// flag to accept that with: all that is made from its store is its own.
+func (d *Dev) restoredAdvice() string {
+	topic := "kafka/ and"
+	if len(d.cfg.Kafka.Brokers) > 0 {
+		topic = "the topic, and"
+	}
+	return fmt.Sprintf("Stop, delete %s regions/ in the data directory %s, and start again: the store is published anew, and the regions build"+
+		" themselves from it. (Or, if this is not the store that the topic belongs to: use another --kafka-topic.)", topic, d.cfg.DataDir)
 }
 
 // homeRegions are those that a tenant's home may be in.

@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,4 +95,49 @@ func TestCatalogueServer_OnADatabaseRestoredToAnEarlierPast_PublishesNothingUnti
 	fifth := p.at(t, address, backup, false)
 	registerAt(t, fifth.URL(), "next")
 	becomes(t, node.URL()+"/v1/lookup/next.example", http.StatusOK, "ten_next")
+}
+
+func TestDev_OnAStoreRestoredToAnEarlierPast_SaysWhatADevCanDo(t *testing.T) {
+	cfg := config(t.TempDir())
+	started := func() *Dev {
+		d, err := OpenDev(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	stop := func(d *Dev) {
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store, backup := filepath.Join(cfg.DataDir, "store"), t.TempDir()
+	d := started()
+	registerAt(t, d.Addresses().Admin, "kept")
+	stop(d)
+	if err := os.CopyFS(backup, os.DirFS(store)); err != nil {
+		t.Fatal(err)
+	}
+	d = started()
+	registerAt(t, d.Addresses().Admin, "lost")
+	becomes(t, d.Addresses().Regions[cfg.Regions[0].Name]+"/v1/lookup/lost.example", http.StatusOK, "ten_lost")
+	stop(d)
+	if err := errors.Join(os.RemoveAll(store), os.CopyFS(store, os.DirFS(backup))); err != nil {
+		t.Fatal(err)
+	}
+	d = started()
+	becomes(t, d.Addresses().Admin+"/readyz?verbose", http.StatusServiceUnavailable, "delete kafka/ and regions/")
+	if _, body, err := send(t.Context(), "GET", d.Addresses().Admin+"/readyz?verbose", ""); err != nil || strings.Contains(body, "--accept-restore") {
+		t.Errorf("got %v %s, which speaks of a flag that a dev does not have", err, body)
+	}
+	stop(d)
+
+	// It is what helps.
+	if err := errors.Join(os.RemoveAll(filepath.Join(cfg.DataDir, "kafka")), os.RemoveAll(filepath.Join(cfg.DataDir, "regions"))); err != nil {
+		t.Fatal(err)
+	}
+	d = started()
+	becomes(t, d.Addresses().Admin+"/readyz?verbose", http.StatusOK, "ready")
+	becomes(t, d.Addresses().Regions[cfg.Regions[0].Name]+"/v1/lookup/kept.example", http.StatusOK, "ten_kept")
+	stop(d)
 }
