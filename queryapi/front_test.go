@@ -417,7 +417,9 @@ func TestFront_OfAConnectionThatAsksNothing_ClosesItAfterTenSeconds(t *testing.T
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 }
 

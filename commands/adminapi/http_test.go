@@ -244,14 +244,14 @@ func TestHTTP_TheBodyDoesNotCome_TimesOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = conn.Close() }()
+		t.Cleanup(func() { _ = conn.Close() })
 		_, _ = io.WriteString(conn, request+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n")
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = answer.Body.Close() }()
 		b, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ func connectionLimit(files uint64, servers int) int {
 	if files <= spareFiles {
 		return minConnections
 	}
-	return int(max(minConnections, min(files-spareFiles, 1<<20)/uint64(max(1, servers)))) //nolint:gosec // at most 1<<20
+	return int(max(minConnections, min(files-spareFiles, 1<<20)/uint64(max(1, servers))))
 }
 
 // limited is a listener that has a number of connections open at most. It must be the innermost:

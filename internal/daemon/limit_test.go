@@ -50,7 +50,7 @@ func TestLimited_WithAsManyConnectionsAsMayBe_AcceptsTheNextWhenOneCloses(t *tes
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = c.Close() }()
+		t.Cleanup(func() { _ = c.Close() })
 	}
 	first, second := <-accepted, <-accepted
 	if len(l.free) != cap(l.free) {

@@ -53,7 +53,7 @@ func TestPatient_OfABodyThatDoesNotCome_TheReadingFails(t *testing.T) {
 
 func TestPatient_OnceTheBodyIsThere_TheHandlerTakesItsTime(t *testing.T) {
 	const limit = 50 * time.Millisecond
-	web := httptest.NewServer(patient(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := httptest.NewServer(patient(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {
 			t.Error(err)
 		}
