@@ -32,7 +32,7 @@ var (
 // Config says where a model is and how much memory it may use.
 type Config struct {
 	Dir        string
-	CacheBytes int64 // of whole documents kept in memory; 0: 64 MiB, about 100,000 small ones
+	CacheBytes int64 // of whole documents kept in memory; 0: 160 MiB, about 100,000 of them
 	Logger     *slog.Logger
 	// FreeSpace is how many octets the disk of a directory has free; nil: ask the kernel.
 	FreeSpace func(dir string) (uint64, error)
@@ -61,7 +61,7 @@ type Model struct {
 // Open opens the model in a directory, or makes an empty one there.
 func Open(cfg Config) (*Model, error) {
 	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = 64 << 20
+		cfg.CacheBytes = 160 << 20
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
