@@ -64,11 +64,11 @@ dev-services: $(TESTSERVERS) ## start PostgreSQL and Kafka, print the flags that
 
 .PHONY: test
 test: $(TESTSERVERS) ## all tests; with REQUIRE_SERVICES=1 one that lacks a server fails instead of being skipped
-	$(TESTSERVERS) -- go test -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+	$(TESTSERVERS) -- bash .ci/go-test $(PKG) -- -timeout $(TEST_TIMEOUT) $(TESTFLAGS)
 
 .PHONY: test-race
 test-race: $(TESTSERVERS) ## the same under the race detector (needs a C compiler), without the longest
-	$(TESTSERVERS) -- go test -race -short -timeout $(RACE_TIMEOUT) $(TESTFLAGS) $(PKG)
+	$(TESTSERVERS) -- bash .ci/go-test $(PKG) -- -race -short -timeout $(RACE_TIMEOUT) $(TESTFLAGS)
 
 # So many processes are killed, one after the other; what came of it is printed as a table.
 KILLS ?= 1000
