@@ -65,36 +65,23 @@ func listedTypes(t *testing.T, page string) map[string]int {
 // type, which is how both APIs write their kinds of problem.
 func typesInCode(t *testing.T, dir string) map[string]int {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := make(map[string]int)
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.CompositeLit:
-				if status, kind, ok := kindLiteral(t, n); ok {
-					out[kind] = status
-				}
-			case *ast.CallExpr:
-				// A type written where it is answered would escape the table, and this test.
-				if sel, ok := n.Fun.(*ast.SelectorExpr); ok && fmt.Sprint(sel.X) == "problem" && sel.Sel.Name == "New" {
-					if _, literal := n.Args[1].(*ast.BasicLit); literal {
-						t.Errorf("%s makes a problem without a kind of the package's table", name)
-					}
+	inspectPackage(t, dir, func(name string, n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CompositeLit:
+			if status, kind, ok := kindLiteral(t, n); ok {
+				out[kind] = status
+			}
+		case *ast.CallExpr:
+			// A type written where it is answered would escape the table, and this test.
+			if sel, ok := n.Fun.(*ast.SelectorExpr); ok && fmt.Sprint(sel.X) == "problem" && sel.Sel.Name == "New" {
+				if _, literal := n.Args[1].(*ast.BasicLit); literal {
+					t.Errorf("%s makes a problem without a kind of the package's table", name)
 				}
 			}
-			return true
-		})
-	}
+		}
+		return true
+	})
 	return out
 }
 
@@ -127,4 +114,23 @@ func statusByName(name string) int {
 		}
 	}
 	return 0
+}
+
+// inspectPackage walks the syntax of a package's files, without its tests.
+func inspectPackage(t *testing.T, dir string, visit func(file string, n ast.Node) bool) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool { return visit(name, n) })
+	}
 }

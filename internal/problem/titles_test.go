@@ -2,13 +2,10 @@ package problem_test
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
 )
 
@@ -56,38 +53,25 @@ func TestProblemTitles_OfOneType_AreTheSameInBothAPIsAndInTheirDocuments(t *test
 // {status, "type", "title"}, or the arguments of New.
 func titlesInCode(t *testing.T, dir string) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := make(map[string]string)
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
+	inspectPackage(t, dir, func(_ string, n ast.Node) bool {
+		var parts []ast.Expr
+		switch n := n.(type) {
+		case *ast.CompositeLit:
+			parts = n.Elts
+		case *ast.CallExpr:
+			parts = n.Args
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			var parts []ast.Expr
-			switch n := n.(type) {
-			case *ast.CompositeLit:
-				parts = n.Elts
-			case *ast.CallExpr:
-				parts = n.Args
-			}
-			if len(parts) < 3 {
-				return true
-			}
-			kind, isKind := text(parts[1])
-			title, isTitle := text(parts[2])
-			if isKind && isTitle && regexp.MustCompile(`^[a-z-]+$`).MatchString(kind) {
-				out[kind] = title
-			}
+		if len(parts) < 3 {
 			return true
-		})
-	}
+		}
+		kind, isKind := text(parts[1])
+		title, isTitle := text(parts[2])
+		if isKind && isTitle && regexp.MustCompile(`^[a-z-]+$`).MatchString(kind) {
+			out[kind] = title
+		}
+		return true
+	})
 	return out
 }
 
