@@ -12,7 +12,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // dialFunc opens a connection.
@@ -142,14 +141,13 @@ type tlsFiles struct {
 
 	mu     sync.Mutex
 	config *tls.Config
-	seen   [3]stamp // of CAFile, CertFile and KeyFile when they were last read
+	seen   contents // when they were last read
+	failed string   // why they could then not be read, empty when they could
 }
 
-// stamp is what shows that a file has changed.
-type stamp struct {
-	time time.Time
-	size int64
-}
+// contents are what CAFile, CertFile and KeyFile hold. They are compared whole: files that
+// follow one another within a tick of the clock often have the same time and the same size.
+type contents struct{ ca, cert, key string }
 
 // newTLSFiles reads the files. Nil when there is to be no TLS.
 func newTLSFiles(from TLS, log *slog.Logger) (*tlsFiles, error) {
@@ -159,35 +157,34 @@ func newTLSFiles(from TLS, log *slog.Logger) (*tlsFiles, error) {
 	if (from.CertFile == "") != (from.KeyFile == "") {
 		return nil, errors.New("a certificate for kafka takes both --kafka-cert-file and --kafka-key-file")
 	}
-	f := &tlsFiles{from: from, log: log, seen: stamps(from)}
+	f := &tlsFiles{from: from, log: log}
 	var err error
-	f.config, err = from.read()
+	if f.seen, err = from.read(); err != nil {
+		return nil, err
+	}
+	f.config, err = from.config(f.seen)
 	return f, err
 }
 
-func stamps(t TLS) (all [3]stamp) {
-	for i, name := range []string{t.CAFile, t.CertFile, t.KeyFile} {
-		if name == "" {
-			continue
-		}
-		if info, err := os.Stat(name); err == nil {
-			all[i] = stamp{info.ModTime(), info.Size()}
-		}
-	}
-	return all
-}
-
-// current reads the files anew when they have changed. When they cannot be used (one of two may
-// have been replaced so far) those before stay, until the next change.
+// current reads the files, and uses them when they have changed. When they cannot be used (one of
+// two may have been replaced so far) those before stay, until the next change.
 func (f *tlsFiles) current() *tls.Config {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := stamps(f.from) // before they are read: what changes meanwhile is read again
+	now, err := f.from.read()
+	if err != nil {
+		if err.Error() != f.failed {
+			f.log.Warn("the certificates for kafka cannot be read; going on with those before", "err", err)
+		}
+		f.failed = err.Error()
+		return f.config
+	}
+	f.failed = ""
 	if now == f.seen {
 		return f.config
 	}
 	f.seen = now
-	config, err := f.from.read()
+	config, err := f.from.config(now)
 	if err != nil {
 		f.log.Warn("the changed certificates for kafka cannot be used; going on with those before", "err", err)
 		return f.config
@@ -197,20 +194,37 @@ func (f *tlsFiles) current() *tls.Config {
 	return config
 }
 
-func (t TLS) read() (*tls.Config, error) {
+func (t TLS) read() (all contents, err error) {
+	for _, file := range []struct {
+		flag, name string
+		text       *string
+	}{
+		{"--kafka-ca-file", t.CAFile, &all.ca},
+		{"--kafka-cert-file", t.CertFile, &all.cert},
+		{"--kafka-key-file", t.KeyFile, &all.key},
+	} {
+		if file.name == "" {
+			continue
+		}
+		text, err := os.ReadFile(file.name)
+		if err != nil {
+			return contents{}, fmt.Errorf("read %s: %w", file.flag, err)
+		}
+		*file.text = string(text)
+	}
+	return all, nil
+}
+
+func (t TLS) config(files contents) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
-		text, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read --kafka-ca-file: %w", err)
-		}
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
+		if !config.RootCAs.AppendCertsFromPEM([]byte(files.ca)) {
 			return nil, fmt.Errorf("read --kafka-ca-file: %s holds no certificate in PEM", t.CAFile)
 		}
 	}
 	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		pair, err := tls.X509KeyPair([]byte(files.cert), []byte(files.key))
 		if err != nil {
 			return nil, fmt.Errorf("read --kafka-cert-file and --kafka-key-file: %w", err)
 		}
