@@ -24,32 +24,32 @@ type delivery struct {
 
 // follow reads the topic into the model until the context ends or something is wrong that a
 // new subscription or a new generation has to mend.
-func (p *Projector) follow(ctx context.Context, m *readmodel.Model) error {
-	if err := p.checkHistory(ctx, m); err != nil {
+func (f *follower) follow(ctx context.Context) error {
+	if err := f.checkHistory(ctx); err != nil {
 		return err
 	}
-	if err := p.retryQuarantined(ctx, m); err != nil {
+	if err := f.retryQuarantined(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var failure error // written before the channel of messages is closed
-	sub := kafka.NewSubscriber(p.cfg.Cluster, kafka.SubscriberConfig{
+	sub := kafka.NewSubscriber(f.cfg.Cluster, kafka.SubscriberConfig{
 		InFlight:     inFlight,
 		FetchBytes:   fetchBytes,
-		StartOffsets: func(ctx context.Context, _ string) (map[int]int64, error) { return p.startOffsets(ctx, m) },
+		StartOffsets: func(ctx context.Context, _ string) (map[int]int64, error) { return f.startOffsets(ctx) },
 		OnOutOfRange: func(ctx context.Context, _ string, partition int, offset int64) (int64, error) {
-			p.log.Warn("the topic does not hold the next offset: going on by position", "partition", partition, "offset", offset)
-			if err := p.checkLast(ctx, m.Progress()); err != nil {
+			f.log.Warn("the topic does not hold the next offset: going on by position", "partition", partition, "offset", offset)
+			if err := f.checkLast(ctx, f.model.Progress()); err != nil {
 				return 0, err
 			}
-			return p.offsetAfter(ctx, m, partition)
+			return f.offsetAfter(ctx, partition)
 		},
 		OnFailure: func(_ string, err error) { failure = err },
-		Logger:    p.log,
+		Logger:    f.log,
 	})
 	defer sub.Close()
-	messages, err := sub.Subscribe(ctx, p.cfg.Topic)
+	messages, err := sub.Subscribe(ctx, f.cfg.Topic)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (p *Projector) follow(ctx context.Context, m *readmodel.Model) error {
 	for {
 		select {
 		case <-sweep.C:
-			if _, err := m.Sweep(batchRecords); err != nil {
+			if err := f.sweep(); err != nil {
 				return err
 			}
 			continue
@@ -79,11 +79,11 @@ func (p *Projector) follow(ctx context.Context, m *readmodel.Model) error {
 				more = false
 			}
 		}
-		if err := p.apply(ctx, m, batch); err != nil {
+		if err := f.apply(ctx, batch); err != nil {
 			return err
 		}
-		if p.trouble.Load() != nil {
-			p.trouble.Store(nil)
+		if f.trouble.Load() != nil {
+			f.trouble.Store(nil)
 		}
 		for _, d := range batch {
 			d.msg.Ack()
@@ -106,10 +106,10 @@ func parse(msg *message.Message) delivery {
 // A store that was restored to an earlier past does not know that it was, and has the same
 // identity. Two things show it: the copy has an event that the store does not have at that
 // position, and the topic tells of positions beyond the store's end.
-func (p *Projector) checkHistory(ctx context.Context, m *readmodel.Model) error {
-	progress := m.Progress()
-	err := p.patiently(ctx, "reach Kafka", func() error {
-		n, err := p.cfg.Cluster.Partitions(ctx, p.cfg.Topic)
+func (f *follower) checkHistory(ctx context.Context) error {
+	progress := f.model.Progress()
+	err := patiently(ctx, f.log, "reach Kafka", func() error {
+		n, err := f.cfg.Cluster.Partitions(ctx, f.cfg.Topic)
 		if err == nil && n != len(progress.Partitions) {
 			err = fmt.Errorf("%w: the topic has %d partitions, the copy was made from %d", errDiverged, n, len(progress.Partitions))
 		}
@@ -118,24 +118,24 @@ func (p *Projector) checkHistory(ctx context.Context, m *readmodel.Model) error 
 	if err != nil {
 		return err
 	}
-	if err := p.checkStore(ctx, progress); err != nil {
+	if err := f.checkStore(ctx, progress); err != nil {
 		return err
 	}
-	if err := p.checkLast(ctx, progress); err != nil {
+	if err := f.checkLast(ctx, progress); err != nil {
 		return err
 	}
-	return p.checkTopic(ctx, progress)
+	return f.checkTopic(ctx, progress)
 }
 
 // checkLast holds the copy's last event of each partition against the source's at the same position.
-func (p *Projector) checkLast(ctx context.Context, progress *readmodel.Progress) error {
+func (f *follower) checkLast(ctx context.Context, progress *readmodel.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	for _, part := range progress.Partitions {
 		if part.LastEvent == 0 {
 			continue
 		}
-		log, err := p.cfg.Source.After(ctx, part.LastEvent-1, 1)
+		log, err := f.cfg.Source.After(ctx, part.LastEvent-1, 1)
 		if err != nil {
 			return nil // a source that is away proves nothing
 		}
@@ -147,12 +147,12 @@ func (p *Projector) checkLast(ctx context.Context, progress *readmodel.Progress)
 }
 
 // checkTopic holds the topic's last records against the source's end.
-func (p *Projector) checkTopic(ctx context.Context, progress *readmodel.Progress) error {
+func (f *follower) checkTopic(ctx context.Context, progress *readmodel.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	var beyond uint64
 	for partition := range progress.Partitions {
-		last, ok, err := p.cfg.Cluster.Last(ctx, p.cfg.Topic, partition)
+		last, ok, err := f.cfg.Cluster.Last(ctx, f.cfg.Topic, partition)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (p *Projector) checkTopic(ctx context.Context, progress *readmodel.Progress
 		}
 	}
 	// The end is read after the topic, which may grow meanwhile.
-	head, err := p.cfg.Source.Head(ctx)
+	head, err := f.cfg.Source.Head(ctx)
 	if err == nil && head.StoreID == progress.StoreID && beyond > head.Position {
 		return fmt.Errorf("%w: it tells of position %d, and the source of truth ends at %d", errTopicAhead, beyond, head.Position)
 	}
@@ -178,24 +178,24 @@ func parseRecord(r kafka.Record) (events.Record, error) {
 
 // checkStore returns errOtherStore where the source is of another identity. A source that is
 // away proves nothing.
-func (p *Projector) checkStore(ctx context.Context, progress *readmodel.Progress) error {
+func (f *follower) checkStore(ctx context.Context, progress *readmodel.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
-	head, err := p.cfg.Source.Head(ctx)
+	head, err := f.cfg.Source.Head(ctx)
 	if err == nil && head.StoreID != progress.StoreID {
 		return fmt.Errorf("%w: it is %s, the copy was made from %s", errOtherStore, head.StoreID, progress.StoreID)
 	}
 	return nil
 }
 
-func (p *Projector) startOffsets(ctx context.Context, m *readmodel.Model) (map[int]int64, error) {
+func (f *follower) startOffsets(ctx context.Context) (map[int]int64, error) {
 	starts := make(map[int]int64)
-	for i, part := range m.Progress().Partitions {
+	for i, part := range f.model.Progress().Partitions {
 		starts[i] = part.Offset
 		if part.Offset >= 0 {
 			continue
 		}
-		offset, err := p.offsetAfter(ctx, m, i)
+		offset, err := f.offsetAfter(ctx, i)
 		if err != nil {
 			return nil, err
 		}
@@ -211,8 +211,8 @@ func (p *Projector) startOffsets(ctx context.Context, m *readmodel.Model) (map[i
 // The records up to there are never read. That they are the ones that were applied is what the
 // last of them has to show: the topic may be a new one, made from a store that was restored to an
 // earlier past and has come as far again by another way.
-func (p *Projector) offsetAfter(ctx context.Context, m *readmodel.Model, partition int) (int64, error) {
-	progress := m.Progress()
+func (f *follower) offsetAfter(ctx context.Context, partition int) (int64, error) {
+	progress := f.model.Progress()
 	part := progress.Partitions[partition]
 	beyond := func(position uint64, seen func(events.Record)) func(kafka.Record) bool {
 		return func(r kafka.Record) bool {
@@ -232,45 +232,47 @@ func (p *Projector) offsetAfter(ctx context.Context, m *readmodel.Model, partiti
 			}
 		}
 		// The search for what is beyond the one before it ends at the event itself.
-		if _, err := p.cfg.Cluster.Search(ctx, p.cfg.Topic, partition, beyond(part.LastEvent-1, standing)); err != nil {
+		if _, err := f.cfg.Cluster.Search(ctx, f.cfg.Topic, partition, beyond(part.LastEvent-1, standing)); err != nil {
 			return 0, err
 		}
 		if other != nil {
 			return 0, other
 		}
 	}
-	return p.cfg.Cluster.Search(ctx, p.cfg.Topic, partition, beyond(part.Position, func(events.Record) {}))
+	return f.cfg.Cluster.Search(ctx, f.cfg.Topic, partition, beyond(part.Position, func(events.Record) {}))
 }
 
 // apply folds a batch of deliveries into the model, and heals what is found missing between
 // them. After an error some of the batch may be committed, with its offsets.
-func (p *Projector) apply(ctx context.Context, m *readmodel.Model, batch []delivery) error {
-	p.metrics.batch.Observe(float64(len(batch)))
+func (f *follower) apply(ctx context.Context, batch []delivery) error {
+	if f.live.Load() {
+		f.metrics.batch.Observe(float64(len(batch)))
+	}
 	for len(batch) > 0 {
-		foreign := foreignRun(batch, m.Progress())
+		foreign := foreignRun(batch, f.model.Progress())
 		if foreign > 0 {
-			if err := p.passOver(ctx, m, batch[:foreign]); err != nil {
+			if err := f.passOver(ctx, batch[:foreign]); err != nil {
 				return err
 			}
 			batch = batch[foreign:]
 			continue
 		}
 		var hole gap
-		done, _, err := p.inUpdates(m, len(batch), func(u *update, i int) (bool, error) {
+		done, _, err := f.inUpdates(len(batch), func(u *update, i int) (bool, error) {
 			if batch[i].foreign(u.Progress()) {
 				return false, nil
 			}
 			var err error
-			hole, err = p.applyOne(u, batch[i])
+			hole, err = f.applyOne(u, batch[i])
 			return hole == gap{}, err
 		})
 		if err != nil {
 			return err
 		}
-		p.observe(ctx, batch[:done])
+		f.observe(ctx, batch[:done])
 		batch = batch[done:]
 		if hole != (gap{}) {
-			if err := p.heal(ctx, m, hole); err != nil {
+			if err := f.heal(ctx, hole); err != nil {
 				return err
 			}
 		}
@@ -295,7 +297,7 @@ func foreignRun(batch []delivery, progress *readmodel.Progress) int {
 
 // applyOne folds one delivery. Where events are missing before it, it changes nothing and
 // says which.
-func (p *Projector) applyOne(u *update, d delivery) (gap, error) {
+func (f *follower) applyOne(u *update, d delivery) (gap, error) {
 	part := &u.Progress().Partitions[d.partition]
 	if d.err != nil {
 		u.bad = append(u.bad, d)
@@ -318,7 +320,7 @@ func (p *Projector) applyOne(u *update, d delivery) (gap, error) {
 		part.Position = max(part.Position, position)
 		// No later than now: a relay whose clock is ahead must not make this copy look fresh.
 		at := r.Event.Time.UTC().Truncate(time.Microsecond)
-		if now := p.cfg.Clock().UTC().Truncate(time.Microsecond); at.After(now) {
+		if now := f.cfg.Clock().UTC().Truncate(time.Microsecond); at.After(now) {
 			at = now
 		}
 		if position >= part.LastEvent && at.After(part.Watermark) {
@@ -329,7 +331,7 @@ func (p *Projector) applyOne(u *update, d delivery) (gap, error) {
 	o := duplicate
 	if position > part.LastEvent {
 		var err error
-		if o, err = fold(u, r.Event, p.cfg.Clock()); err != nil {
+		if o, err = fold(u, r.Event, f.cfg.Clock()); err != nil {
 			return gap{}, err
 		}
 		if hole := before(o, r.Event); hole != (gap{}) {
@@ -343,24 +345,24 @@ func (p *Projector) applyOne(u *update, d delivery) (gap, error) {
 }
 
 // passOver goes beyond records of another store, without looking into them.
-func (p *Projector) passOver(ctx context.Context, m *readmodel.Model, foreign []delivery) error {
+func (f *follower) passOver(ctx context.Context, foreign []delivery) error {
 	// Either the source has moved on to another history, or the topic has not yet.
-	if err := p.checkStore(ctx, m.Progress()); err != nil {
+	if err := f.checkStore(ctx, f.model.Progress()); err != nil {
 		return err
 	}
-	if first := foreign[0]; !p.toldForeign {
-		p.toldForeign = true
-		p.log.Warn("passing over records of another store; they are counted, and not told one by one",
+	if first := foreign[0]; !f.toldForeign {
+		f.toldForeign = true
+		f.log.Warn("passing over records of another store; they are counted, and not told one by one",
 			"partition", first.partition, "offset", first.offset, "store_id", first.record.StoreID)
 	}
-	err := m.Update(func(tx *readmodel.Tx) error {
+	err := f.update(func(tx *readmodel.Tx) error {
 		for _, d := range foreign {
 			tx.Progress().Partitions[d.partition].Offset = d.offset + 1
 		}
 		return nil
 	})
 	if err == nil {
-		p.metrics.badRecords.Add(float64(len(foreign)))
+		f.metrics.badRecords.Add(float64(len(foreign)))
 	}
 	return err
 }

@@ -127,12 +127,12 @@ func groupID(t *testing.T, s string) events.GroupID {
 
 // node is a projector without Kafka: the test delivers the records.
 type node struct {
-	*Projector
-	t       *testing.T
-	source  *memorySource
-	model   *readmodel.Model
-	offsets []int64
-	logged  *logBuffer
+	*follower
+	projector *Projector
+	t         *testing.T
+	source    *memorySource
+	offsets   []int64
+	logged    *logBuffer
 }
 
 // logBuffer may be read while it is written.
@@ -156,11 +156,11 @@ func (l *logBuffer) String() string {
 func newNode(t *testing.T, partitions int, log []events.Event) *node {
 	t.Helper()
 	n := &node{t: t, source: &memorySource{id: uuid.New(), log: log}, offsets: make([]int64, partitions), logged: new(logBuffer)}
-	n.Projector = New(Config{
+	n.projector = New(Config{
 		Region: "eu-west", Dir: readmodel.Dir(t.TempDir()), Source: n.source,
 		Logger: slog.New(slog.NewTextHandler(n.logged, nil)),
 	})
-	m, err := n.openModel("gen-0001")
+	m, err := n.projector.openModel("gen-0001")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,8 @@ func newNode(t *testing.T, partitions int, log []events.Event) *node {
 	if err := m.Begin(n.source.id, partitions); err != nil {
 		t.Fatal(err)
 	}
-	n.model = m
+	n.follower = n.projector.newFollower("gen-0001", m)
+	n.live.Store(true)
 	return n
 }
 
@@ -190,7 +191,7 @@ func (n *node) deliver(records ...record) error {
 		batch = append(batch, delivery{partition: r.partition, offset: n.offsets[r.partition], record: r.Record})
 		n.offsets[r.partition]++
 	}
-	return n.apply(n.t.Context(), n.model, batch)
+	return n.apply(n.t.Context(), batch)
 }
 
 func (n *node) mustDeliver(records ...record) {

@@ -33,27 +33,27 @@ func before(o outcome, e events.Event) gap {
 // of the partition that has the gap: where Kafka has lost much every partition has one, and
 // this way what they lack is read once, however many they are. What the topic has of it all the
 // same is a duplicate then.
-func (p *Projector) heal(ctx context.Context, m *readmodel.Model, g gap) error {
-	p.metrics.gaps.Inc()
+func (f *follower) heal(ctx context.Context, g gap) error {
+	f.metrics.gaps.Inc()
 	if !g.stream.IsZero() {
-		return p.healStream(ctx, m, g)
+		return f.healStream(ctx, g)
 	}
-	progress := m.Progress()
+	progress := f.model.Progress()
 	part := progress.Partitions[g.partition]
 	from := progress.Position()
 	if part.Position >= g.upTo { // a watermark has promised more than there is
 		from = min(from, part.LastEvent)
 	}
-	p.log.Warn("events are missing from the topic: reading the log from the source of truth",
+	f.log.Warn("events are missing from the topic: reading the log from the source of truth",
 		"partition", g.partition, "last_event", part.LastEvent, "after", from, "up_to", g.upTo)
 	healed := 0
 	for position := from; position < g.upTo; {
 		var log []events.Event
-		if err := p.patiently(ctx, "read missing events from the source of truth", func() (err error) {
-			if err := p.checkStore(ctx, m.Progress()); err != nil {
+		if err := patiently(ctx, f.log, "read missing events from the source of truth", func() (err error) {
+			if err := f.checkStore(ctx, f.model.Progress()); err != nil {
 				return err
 			}
-			log, err = p.cfg.Source.After(ctx, position, int(min(readLimit, g.upTo-position)))
+			log, err = f.cfg.Source.After(ctx, position, int(min(readLimit, g.upTo-position)))
 			return err
 		}); err != nil {
 			return err
@@ -62,24 +62,24 @@ func (p *Projector) heal(ctx context.Context, m *readmodel.Model, g gap) error {
 			return fmt.Errorf("%w: the topic tells of position %d, where the source of truth ends at %d", errDiverged, g.upTo, position)
 		}
 		position = log[len(log)-1].Position
-		news, err := p.healLog(ctx, m, log)
+		news, err := f.healLog(ctx, log)
 		if err != nil {
 			return err
 		}
 		healed += news
 	}
-	if last := m.Progress().Partitions[g.partition].LastEvent; last != g.upTo {
+	if last := f.model.Progress().Partitions[g.partition].LastEvent; last != g.upTo {
 		return fmt.Errorf("%w: the topic tells of an event at position %d of partition %d, which the source of truth does not have", errDiverged, g.upTo, g.partition)
 	}
-	p.log.Info("missing events are folded", "partition", g.partition, "events", healed)
+	f.log.Info("missing events are folded", "partition", g.partition, "events", healed)
 	return nil
 }
 
 // healLog folds a part of the log, and what its streams lack in this copy before it.
-func (p *Projector) healLog(ctx context.Context, m *readmodel.Model, log []events.Event) (healed int, err error) {
+func (f *follower) healLog(ctx context.Context, log []events.Event) (healed int, err error) {
 	for len(log) > 0 {
-		done, news, hole, err := p.foldLog(m, log)
-		p.metrics.healed.Add(float64(news))
+		done, news, hole, err := f.foldLog(log)
+		f.metrics.healed.Add(float64(news))
 		healed += news
 		if err != nil {
 			return healed, err
@@ -88,7 +88,7 @@ func (p *Projector) healLog(ctx context.Context, m *readmodel.Model, log []event
 		if hole == (gap{}) {
 			continue
 		}
-		if err := p.healStream(ctx, m, hole); err != nil {
+		if err := f.healStream(ctx, hole); err != nil {
 			return healed, err
 		}
 	}
@@ -97,17 +97,17 @@ func (p *Projector) healLog(ctx context.Context, m *readmodel.Model, log []event
 
 // healStream folds one stream's missing versions, or all of them anew. The partition's chain was
 // whole, so this copy has lost them by itself.
-func (p *Projector) healStream(ctx context.Context, m *readmodel.Model, g gap) error {
-	p.log.Warn("this copy has lost versions of a stream: reading it from the source of truth",
+func (f *follower) healStream(ctx context.Context, g gap) error {
+	f.log.Warn("this copy has lost versions of a stream: reading it from the source of truth",
 		"stream", g.stream, "up_to", g.upTo, "damaged", g.anew)
 	version := uint64(0)
 	if !g.anew {
 		var err error
-		if version, err = p.versionOf(m, g.stream); err != nil {
+		if version, err = f.versionOf(g.stream); err != nil {
 			return err
 		}
 	}
-	rest, err := p.loadRest(ctx, m, g.stream, version)
+	rest, err := f.loadRest(ctx, g.stream, version)
 	if err != nil {
 		return err
 	}
@@ -121,36 +121,36 @@ func (p *Projector) healStream(ctx context.Context, m *readmodel.Model, g gap) e
 		return fmt.Errorf("%w: the topic tells of version %d of %s, which the source of truth does not have", errDiverged, g.upTo, g.stream)
 	}
 	if g.anew {
-		if err := m.Update(func(tx *readmodel.Tx) error { return tx.Forget(g.stream) }); err != nil {
+		if err := f.update(func(tx *readmodel.Tx) error { return tx.Forget(g.stream) }); err != nil {
 			return err
 		}
 	}
-	_, news, err := p.inUpdates(m, len(lost), func(u *update, i int) (bool, error) {
-		o, err := fold(u, lost[i], p.cfg.Clock())
+	_, news, err := f.inUpdates(len(lost), func(u *update, i int) (bool, error) {
+		o, err := fold(u, lost[i], f.cfg.Clock())
 		if err == nil && before(o, lost[i]) != (gap{}) {
 			err = fmt.Errorf("%w: %s at version %d follows on no version before", errDiverged, g.stream, lost[i].Version)
 		}
 		u.tell(o, lost[i])
 		return err == nil, err
 	})
-	p.metrics.healed.Add(float64(news))
+	f.metrics.healed.Add(float64(news))
 	return err
 }
 
-func (p *Projector) versionOf(m *readmodel.Model, stream events.StreamID) (version uint64, err error) {
-	err = m.Update(func(tx *readmodel.Tx) error {
+func (f *follower) versionOf(stream events.StreamID) (version uint64, err error) {
+	err = f.update(func(tx *readmodel.Tx) error {
 		version, _, err = prepare(tx, stream)
 		return err
 	})
 	return version, err
 }
 
-func (p *Projector) loadRest(ctx context.Context, m *readmodel.Model, stream events.StreamID, after uint64) (rest []events.Event, err error) {
-	err = p.patiently(ctx, "read a stream from the source of truth", func() (err error) {
-		if err := p.checkStore(ctx, m.Progress()); err != nil {
+func (f *follower) loadRest(ctx context.Context, stream events.StreamID, after uint64) (rest []events.Event, err error) {
+	err = patiently(ctx, f.log, "read a stream from the source of truth", func() (err error) {
+		if err := f.checkStore(ctx, f.model.Progress()); err != nil {
 			return err
 		}
-		rest, err = p.cfg.Source.Load(ctx, stream, after)
+		rest, err = f.cfg.Source.Load(ctx, stream, after)
 		return err
 	})
 	return rest, err
@@ -158,47 +158,47 @@ func (p *Projector) loadRest(ctx context.Context, m *readmodel.Model, stream eve
 
 // retryQuarantined tries the streams in quarantine again, since this may be a program that
 // can fold them. It does not wait for a source that is away: they are tried at the next start.
-func (p *Projector) retryQuarantined(ctx context.Context, m *readmodel.Model) error {
-	if p.retried {
+func (f *follower) retryQuarantined(ctx context.Context) error {
+	if f.retried {
 		return nil
 	}
-	list, err := m.Quarantined(ctx)
+	list, err := f.model.Quarantined(ctx)
 	if err != nil {
 		return err
 	}
 	for _, q := range list {
-		version, err := p.versionOf(m, q.Stream)
+		version, err := f.versionOf(q.Stream)
 		anew := errors.Is(err, readmodel.ErrDamaged)
 		if err != nil && !anew {
 			return err
 		}
-		rest, err := p.askRest(ctx, q.Stream, version)
+		rest, err := f.askRest(ctx, q.Stream, version)
 		if err != nil {
 			// They are tried when the topic is followed anew; to wait would hold up all others.
-			p.log.Warn("cannot try a stream in quarantine again now", "stream", q.Stream, "err", err)
+			f.log.Warn("cannot try a stream in quarantine again now", "stream", q.Stream, "err", err)
 			return ctx.Err()
 		}
-		if err := p.release(m, q, rest, anew); err != nil {
+		if err := f.release(q, rest, anew); err != nil {
 			return err
 		}
 	}
-	p.retried = true
+	f.retried = true
 	return nil
 }
 
 // askRest loads a stream after a version, or gives up.
-func (p *Projector) askRest(ctx context.Context, stream events.StreamID, after uint64) ([]events.Event, error) {
+func (f *follower) askRest(ctx context.Context, stream events.StreamID, after uint64) ([]events.Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamTime)
 	defer cancel()
-	return p.cfg.Source.Load(ctx, stream, after)
+	return f.cfg.Source.Load(ctx, stream, after)
 }
 
 var errStillBad = errors.New("still does not fold")
 
 // release takes a stream out of quarantine if all of the rest folds now, and can be stored.
-func (p *Projector) release(m *readmodel.Model, q readmodel.Quarantine, rest []events.Event, anew bool) error {
+func (f *follower) release(q readmodel.Quarantine, rest []events.Event, anew bool) error {
 	var cause error
-	err := m.Update(func(tx *readmodel.Tx) error {
+	err := f.update(func(tx *readmodel.Tx) error {
 		var err error
 		cause, err = foldRest(tx, q.Stream, rest, anew)
 		if err == nil && cause != nil {
@@ -208,14 +208,38 @@ func (p *Projector) release(m *readmodel.Model, q readmodel.Quarantine, rest []e
 	})
 	switch {
 	case errors.Is(err, errStillBad):
-		p.log.Error("a stream stays in quarantine", "stream", q.Stream, "version", q.Version, "err", cause)
+		f.log.Error("a stream stays in quarantine", "stream", q.Stream, "version", q.Version, "err", cause)
 		return nil
 	case cannotBeStored(err):
-		p.log.Error("a stream stays in quarantine", "stream", q.Stream, "version", q.Version, "err", err)
+		f.log.Error("a stream stays in quarantine", "stream", q.Stream, "version", q.Version, "err", err)
 		return nil
 	case err != nil:
 		return err
 	}
-	p.log.Info("a stream is out of quarantine", "stream", q.Stream, "events", len(rest))
+	f.log.Info("a stream is out of quarantine", "stream", q.Stream, "events", len(rest))
 	return nil
+}
+
+// foldLog folds consecutive events of the whole log into a model that has all before them, and says
+// how many of them it folded. It ends early at a stream of which the model has lost something.
+func (f *follower) foldLog(log []events.Event) (done, news int, hole gap, err error) {
+	done, news, err = f.inUpdates(len(log), func(u *update, i int) (bool, error) {
+		e := log[i]
+		progress := u.Progress()
+		part := &progress.Partitions[events.Partition(e.Stream.String(), len(progress.Partitions))]
+		o, err := fold(u, e, f.cfg.Clock())
+		if err != nil {
+			return false, err
+		}
+		if hole = before(o, e); hole != (gap{}) {
+			return false, nil
+		}
+		u.tell(o, e)
+		part.Applied(e)
+		for j := range progress.Partitions {
+			progress.Partitions[j].Position = max(progress.Partitions[j].Position, e.Position)
+		}
+		return true, nil
+	})
+	return done, news, hole, err
 }

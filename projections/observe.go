@@ -10,23 +10,26 @@ import (
 )
 
 // observe records how long committed events took to become visible, and joins their traces.
-func (p *Projector) observe(ctx context.Context, batch []delivery) {
-	now := p.cfg.Clock()
-	ready := p.ready.Load() // what is read while catching up was not late by the system's fault
+func (f *follower) observe(ctx context.Context, batch []delivery) {
+	if !f.live.Load() {
+		return // nobody sees it yet
+	}
+	now := f.cfg.Clock()
+	ready := f.ready() // what is read while catching up was not late by the system's fault
 	for _, d := range batch {
 		if d.err != nil || d.record.IsWatermark() {
 			continue
 		}
 		e := d.record.Event
 		if ready {
-			p.metrics.visible.Observe(now.Sub(e.Time).Seconds())
+			f.metrics.visible.Observe(now.Sub(e.Time).Seconds())
 		}
-		if p.tracer == nil || !strings.HasSuffix(e.Traceparent, "-01") {
+		if f.tracer == nil || !strings.HasSuffix(e.Traceparent, "-01") {
 			continue // not sampled where it began
 		}
 		parent := propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": e.Traceparent})
-		_, span := p.tracer.Start(parent, "fold "+string(e.Type), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
-			attribute.String("tenantry.region", p.cfg.Region),
+		_, span := f.tracer.Start(parent, "fold "+string(e.Type), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+			attribute.String("tenantry.region", f.cfg.Region),
 			attribute.String("tenantry.stream", e.Stream.String()),
 			attribute.Int64("tenantry.version", int64(e.Version)),
 			attribute.Int64("tenantry.position", int64(e.Position)),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,17 +69,13 @@ type Projector struct {
 	metrics *metrics
 	tracer  trace.Tracer // nil: no spans
 
-	generation atomic.Pointer[string]
-	building   atomic.Pointer[string] // what Ready says while there is no model
-	ready      atomic.Bool
-	trouble    atomic.Pointer[string] // why the copy is not kept up to date now; nil: it is
-	built      chan struct{}          // closed when there is a model for the first time
-	buildOnce  sync.Once
+	current  atomic.Pointer[follower] // keeps the live model up to date; nil: there is none
+	building atomic.Pointer[string]   // what Ready says while there is no model
+	ready    atomic.Bool
+	trouble  atomic.Pointer[string] // why no generation can be built or followed now; nil: one can
 
-	// Only Run touches these.
-	retried     bool      // the streams in quarantine were tried again
-	toldForeign bool      // records of another store were logged
-	toldBad     time.Time // when a record that was passed over was logged
+	built     chan struct{} // closed when there is a model for the first time
+	buildOnce sync.Once
 }
 
 // New makes a node; it does no I/O yet.
@@ -110,8 +105,8 @@ func (p *Projector) Live() *readmodel.Live { return &p.live }
 
 // Generation is the name of the generation in use, "" before there is one.
 func (p *Projector) Generation() string {
-	if g := p.generation.Load(); g != nil {
-		return *g
+	if f := p.current.Load(); f != nil {
+		return f.name
 	}
 	return ""
 }
@@ -132,7 +127,11 @@ func (p *Projector) Ready() error {
 // Following is nil while the copy is kept up to date, and else why not: the disk is full, the topic
 // cannot be read. What is there is served all the same.
 func (p *Projector) Following() error {
-	if why := p.trouble.Load(); why != nil {
+	why := p.trouble.Load()
+	if f := p.current.Load(); f != nil && why == nil {
+		why = f.trouble.Load()
+	}
+	if why != nil {
 		return errors.New(*why)
 	}
 	return nil
@@ -158,76 +157,66 @@ func (p *Projector) Run(ctx context.Context) error {
 	if err := p.open(); err != nil {
 		return err
 	}
-	defer func() {
-		if m := p.live.Model(); m != nil {
-			if err := m.Close(); err != nil {
-				p.log.Error("close read model", "err", err)
-			}
-		}
-	}()
+	ctx, cancel := context.WithCancel(ctx)
 	var waiting sync.WaitGroup
 	waiting.Go(func() { p.awaitReady(ctx) })
-	defer waiting.Wait()
-	rebuilds, retries := pace{longest: time.Minute}, pace{first: retryDelay, longest: 10 * time.Second}
-	told := ""
+	defer func() {
+		cancel()
+		waiting.Wait()
+		p.close()
+	}()
+	rebuilds, tries := pace{longest: time.Minute}, troubles{log: p.log, why: &p.trouble}
 	for {
-		var err error
-		if m := p.live.Model(); m == nil {
-			err = p.rebuild(ctx)
-		} else {
-			err = p.follow(ctx, m)
-		}
+		err := p.keep(ctx)
 		if errors.Is(err, errOtherStore) || errors.Is(err, errDiverged) {
 			p.log.Warn("building a new generation from the source of truth", "reason", err)
 			if rebuilds.wait(ctx) == nil {
 				err = p.rebuild(ctx)
 			}
 		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err == nil {
+		case err == nil:
 			p.trouble.Store(nil)
-			continue
-		}
-		text := err.Error()
-		p.trouble.Store(&text)
-		// The same at every try would hide everything else in the log.
-		if why := reason(err); why != told || retries.rested() {
-			p.log.Error("stopped keeping the read model up to date; trying again", "err", err)
-			told = why
-		}
-		if retries.wait(ctx) != nil {
+		case tries.wait(ctx, err) != nil:
 			return nil
 		}
 	}
 }
 
-// reason is what an error says, but for the names of generations, which differ with each try.
-func reason(err error) string { return generationNames.ReplaceAllString(err.Error(), "gen") }
-
-var generationNames = regexp.MustCompile(`gen-[0-9]+`)
-
-// pace spaces out what is tried again and again: each time in a row twice as long as the
-// time before. After a minute of rest it begins anew.
-type pace struct {
-	first, longest time.Duration
-	next           time.Duration
-	last           time.Time
+// keep keeps the live model up to date, or builds one where there is none, until something else
+// has to be done: the error says what.
+func (p *Projector) keep(ctx context.Context) error {
+	f := p.current.Load()
+	if f == nil {
+		return p.rebuild(ctx)
+	}
+	if f.stop == nil {
+		f.start(ctx)
+	}
+	<-f.ended
+	if errors.Is(f.err, errReplaced) || f != p.current.Load() {
+		return nil
+	}
+	// It may be started again: the generation that should take its place may not come about.
+	again := p.newFollower(f.name, f.model)
+	again.retried = f.retried
+	again.live.Store(true)
+	p.current.Store(again)
+	return f.err
 }
 
-// rested tells that nothing was to be waited for in the last minute.
-func (p *pace) rested() bool { return time.Since(p.last) > p.longest+time.Minute }
-
-// wait waits its time, or returns the context's error.
-func (p *pace) wait(ctx context.Context) error {
-	if p.rested() {
-		p.next = p.first
+// close ends what runs on the live model, and closes it.
+func (p *Projector) close() {
+	f := p.current.Load()
+	if f == nil {
+		return
 	}
-	err := sleep(ctx, p.next)
-	p.next = min(max(2*p.next, retryDelay), p.longest)
-	p.last = time.Now()
-	return err
+	f.end()
+	if err := f.model.Close(); err != nil {
+		p.log.Error("close read model", "err", err)
+	}
 }
 
 // open takes up the live generation, where there is one that can be used, and removes what
@@ -254,7 +243,7 @@ func (p *Projector) open() error {
 		p.log.Warn("the read model is not complete and will be built anew", "generation", name)
 		return m.Close()
 	}
-	p.use(name, m)
+	p.use(p.newFollower(name, m))
 	return p.cfg.Dir.Clean(name)
 }
 
@@ -262,48 +251,12 @@ func (p *Projector) openModel(name string) (*readmodel.Model, error) {
 	return readmodel.Open(readmodel.Config{Dir: p.cfg.Dir.Path(name), CacheBytes: p.cfg.CacheBytes, Logger: p.log})
 }
 
-func (p *Projector) use(name string, m *readmodel.Model) (old *readmodel.Model) {
-	p.generation.Store(&name)
-	old = p.live.Swap(m)
+// use turns look-ups to a follower's model, and returns the model that was.
+func (p *Projector) use(f *follower) (old *readmodel.Model) {
+	f.live.Store(true)
+	p.current.Store(f)
+	old = p.live.Swap(f.model)
 	p.buildOnce.Do(func() { close(p.built) })
-	p.log.Info("serving a generation", "generation", name, "position", m.Progress().Position())
+	p.log.Info("serving a generation", "generation", f.name, "position", f.model.Progress().Position())
 	return old
-}
-
-// sleep waits, or returns the context's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
-// patiently runs try until it succeeds or the context ends, and logs when trying begins and
-// ends to be of no use.
-func (p *Projector) patiently(ctx context.Context, what string, try func() error) error {
-	for tries := 0; ; tries++ {
-		err := try()
-		if err == nil {
-			if tries > 0 {
-				p.log.Info("succeeded at last to "+what, "tries", tries+1)
-			}
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if errors.Is(err, errOtherStore) || errors.Is(err, errDiverged) {
-			return err
-		}
-		if tries == 0 {
-			p.log.Warn("cannot "+what+" now; trying until it works", "err", err)
-		}
-		if err := sleep(ctx, retryDelay); err != nil {
-			return err
-		}
-	}
 }

@@ -56,7 +56,7 @@ func TestProjector_EventThatCannotBeFolded_StopsItsOwnTenantAndNoOther(t *testin
 	// The next start is with a program that can read it.
 	n.source.log = log
 	n.retried = false
-	if err := n.retryQuarantined(t.Context(), n.model); err != nil {
+	if err := n.retryQuarantined(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	checkEquals(t, n.model, log)
@@ -77,7 +77,7 @@ func TestProjector_StreamThatStillDoesNotFold_StaysInQuarantineWhole(t *testing.
 	n := newNode(t, 1, spoilt(log, 3))
 	n.mustDeliver(published(n.source.id, spoilt(log, 3), 1, byKey(1))[0]...)
 	n.source.log = spoilt(log, 4) // version 3 folds now, version 4 does not
-	if err := n.retryQuarantined(t.Context(), n.model); err != nil {
+	if err := n.retryQuarantined(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	doc, err := n.model.Lookup(hostname(t, "bad.example"))
@@ -104,7 +104,7 @@ func TestProjector_DatabaseInQuarantine_LeavesItsTenantsTheLastGoodEndpoint(t *t
 		t.Error("the document has an old endpoint and is not flagged")
 	}
 	n.source.log = log
-	if err := n.retryQuarantined(t.Context(), n.model); err != nil {
+	if err := n.retryQuarantined(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	checkEquals(t, n.model, log)

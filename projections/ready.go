@@ -21,7 +21,7 @@ func (p *Projector) awaitReady(ctx context.Context) {
 	var asking sync.WaitGroup
 	asking.Go(func() {
 		var h events.Head
-		if p.patiently(ctx, "ask the source of truth for its head", func() (err error) {
+		if patiently(ctx, p.log, "ask the source of truth for its head", func() (err error) {
 			h, err = p.cfg.Source.Head(ctx)
 			return err
 		}) == nil {

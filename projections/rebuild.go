@@ -27,7 +27,8 @@ func (p *Projector) rebuild(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, p.cfg.Dir.Clean(p.Generation()))
 	}
-	err = p.bootstrap(ctx, m)
+	f := p.newFollower(name, m)
+	err = p.bootstrap(ctx, f)
 	if err == nil {
 		crashpoint.Hit(crashpoint.RebuildBeforeCurrent)
 		err = p.cfg.Dir.SetCurrent(name)
@@ -36,7 +37,7 @@ func (p *Projector) rebuild(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, p.discard(m, p.Generation()))
 	}
-	if err := p.discard(p.use(name, m), name); err != nil {
+	if err := p.discard(p.use(f), name); err != nil {
 		p.log.Error("the generation before was not removed", "err", err) // the next start does it
 	}
 	return nil
@@ -56,11 +57,11 @@ func (p *Projector) discard(m *readmodel.Model, keep string) error {
 
 // bootstrap fills an empty model with everything that the source holds now. Kafka's
 // offsets are found afterwards, by position.
-func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
+func (p *Projector) bootstrap(ctx context.Context, f *follower) error {
 	var head events.Head
 	var partitions int
 	var asked time.Time // at which the log ended at head, or before it
-	err := p.patiently(ctx, "read the source of truth and the topic for a new read model", func() (err error) {
+	err := patiently(ctx, p.log, "read the source of truth and the topic for a new read model", func() (err error) {
 		asked = p.cfg.Clock().UTC().Truncate(time.Microsecond) // what a checkpoint keeps
 		if head, err = p.cfg.Source.Head(ctx); err != nil {
 			return err
@@ -71,12 +72,12 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Begin(head.StoreID, partitions); err != nil {
+	if err := f.model.Begin(head.StoreID, partitions); err != nil {
 		return err
 	}
 	for position := uint64(0); position < head.Position; {
 		var batch []events.Event
-		if err := p.patiently(ctx, "read the source of truth", func() (err error) {
+		if err := patiently(ctx, p.log, "read the source of truth", func() (err error) {
 			batch, err = p.cfg.Source.After(ctx, position, readLimit)
 			return err
 		}); err != nil {
@@ -85,7 +86,7 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 		if len(batch) == 0 {
 			return fmt.Errorf("the source of truth ends at position %d, and said that it has %d", position, head.Position)
 		}
-		_, _, hole, err := p.foldLog(m, batch)
+		_, _, hole, err := f.foldLog(batch)
 		if err == nil && hole != (gap{}) {
 			err = fmt.Errorf("the source of truth has %s without version %d", hole.stream, hole.upTo)
 		}
@@ -98,7 +99,7 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 			p.setBuilding("the region's read model is being built: %d of %d events", position, head.Position)
 		}
 	}
-	if err := m.Update(func(tx *readmodel.Tx) error {
+	if err := f.update(func(tx *readmodel.Tx) error {
 		progress := tx.Progress()
 		progress.Complete = true
 		for i := range progress.Partitions {
@@ -108,29 +109,5 @@ func (p *Projector) bootstrap(ctx context.Context, m *readmodel.Model) error {
 	}); err != nil {
 		return err
 	}
-	return m.Sync()
-}
-
-// foldLog folds consecutive events of the whole log into a model that has all before them, and says
-// how many of them it folded. It ends early at a stream of which the model has lost something.
-func (p *Projector) foldLog(m *readmodel.Model, log []events.Event) (done, news int, hole gap, err error) {
-	done, news, err = p.inUpdates(m, len(log), func(u *update, i int) (bool, error) {
-		e := log[i]
-		progress := u.Progress()
-		part := &progress.Partitions[events.Partition(e.Stream.String(), len(progress.Partitions))]
-		o, err := fold(u, e, p.cfg.Clock())
-		if err != nil {
-			return false, err
-		}
-		if hole = before(o, e); hole != (gap{}) {
-			return false, nil
-		}
-		u.tell(o, e)
-		part.Applied(e)
-		for j := range progress.Partitions {
-			progress.Partitions[j].Position = max(progress.Partitions[j].Position, e.Position)
-		}
-		return true, nil
-	})
-	return done, news, hole, err
+	return f.model.Sync()
 }

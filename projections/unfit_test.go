@@ -45,7 +45,7 @@ func TestProjector_EventThatCannotBeStored_StopsItsOwnTenantAndNoOther(t *testin
 				return n.deliver(records[len(records)-1])
 			},
 			"from the source, to build a copy": func(n *node, log []events.Event) error {
-				_, _, _, err := n.foldLog(n.model, log)
+				_, _, _, err := n.foldLog(log)
 				return err
 			},
 		} {
@@ -89,7 +89,7 @@ func TestProjector_EventThatCannotBeStored_StopsItsOwnTenantAndNoOther(t *testin
 					}
 				}
 				// It is tried again at the next start, and is no better then.
-				if err := n.retryQuarantined(t.Context(), n.model); err != nil {
+				if err := n.retryQuarantined(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				if got := n.quarantinedStreams(); got != "ten_bad" {
@@ -169,7 +169,7 @@ func (n *node) damage(values map[string]string) {
 	if err := db.Close(); err != nil {
 		n.t.Fatal(err)
 	}
-	m, err := n.openModel("gen-0001")
+	m, err := n.projector.openModel("gen-0001")
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestProjector_QuarantineWhoseRecordIsDamaged_IsTriedAgainAllTheSame(t *test
 		t.Errorf("in quarantine: got %q, want ten_bad", got)
 	}
 	n.source.log = log
-	if err := n.retryQuarantined(t.Context(), n.model); err != nil {
+	if err := n.retryQuarantined(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := n.quarantinedStreams(); got != "" {
@@ -241,7 +241,7 @@ func TestProjector_RecordWithoutHeaders_IsPassedOverAndItsEventReadFromTheSource
 		{partition: 0, offset: 3, err: events.ErrBadRecord},
 		{partition: 0, offset: 4, record: records[4].Record},
 	}
-	if err := n.apply(t.Context(), n.model, batch); err != nil {
+	if err := n.apply(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	checkEquals(t, n.model, log[:5])

@@ -36,13 +36,13 @@ func (u *update) tell(o outcome, e events.Event) {
 // What cannot be stored is found by making the update smaller: an event that does not fit
 // alone is the one, and its stream goes into quarantine. The others are stored as if it were
 // not there.
-func (p *Projector) inUpdates(m *readmodel.Model, n int, do func(u *update, i int) (bool, error)) (done, news int, err error) {
+func (f *follower) inUpdates(n int, do func(u *update, i int) (bool, error)) (done, news int, err error) {
 	limit := n
 	var unfit error
 	for {
 		u := &update{unfit: unfit}
 		next, tried, more := done, 0, true
-		err := m.Update(func(tx *readmodel.Tx) (err error) {
+		err := f.update(func(tx *readmodel.Tx) (err error) {
 			u.Tx = tx
 			for next < n && next < done+limit && tx.Size() < readmodel.MaxUpdate {
 				tried++
@@ -65,7 +65,7 @@ func (p *Projector) inUpdates(m *readmodel.Model, n int, do func(u *update, i in
 			return done, news, err
 		}
 		crashpoint.Hit(crashpoint.FoldAfterCommit)
-		news += p.committed(u)
+		news += f.committed(u)
 		done, unfit, limit = next, nil, min(2*limit, n)
 		if done == n || !more {
 			return done, news, nil
@@ -83,25 +83,28 @@ const tellBadEvery = time.Minute
 
 // committed counts what became of the events of an update, and logs what an operator has to know.
 // It says how many were folded.
-func (p *Projector) committed(u *update) (news int) {
+func (f *follower) committed(u *update) (news int) {
+	live := f.live.Load()
 	for _, o := range u.outcomes {
-		p.metrics.count(o)
+		if live {
+			f.metrics.count(o)
+		}
 		if o == folded {
 			news++
 		}
 	}
 	for _, e := range u.toTell {
-		p.log.Error("an event cannot be folded: its stream is in quarantine and keeps its last good state",
+		f.log.Error("an event cannot be folded: its stream is in quarantine and keeps its last good state",
 			"stream", e.Stream, "version", e.Version, "position", e.Position, "type", e.Type)
 	}
-	p.metrics.badRecords.Add(float64(len(u.bad)))
+	f.metrics.badRecords.Add(float64(len(u.bad)))
 	for _, d := range u.bad {
-		now := p.cfg.Clock()
-		if now.Sub(p.toldBad) < tellBadEvery {
+		now := f.cfg.Clock()
+		if now.Sub(f.toldBad) < tellBadEvery {
 			break
 		}
-		p.toldBad = now
-		p.log.Error("passing over a record that is not ours or is damaged; an event lost with it will be read from the source",
+		f.toldBad = now
+		f.log.Error("passing over a record that is not ours or is damaged; an event lost with it will be read from the source",
 			"partition", d.partition, "offset", d.offset, "key", d.key, "err", d.err, "told_again_after", tellBadEvery)
 	}
 	return news

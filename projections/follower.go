@@ -1,0 +1,111 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// follower keeps one generation's model up to date from the topic: the live one's, or that of
+// one which is to take its place and runs beside it until it has all that the live one has.
+type follower struct {
+	cfg     Config
+	name    string // of the generation
+	model   *readmodel.Model
+	log     *slog.Logger
+	metrics *metrics
+	tracer  trace.Tracer // nil: no spans
+	ready   func() bool  // whether what comes now is late by the system's fault, and not by a catch-up
+
+	live    atomic.Bool            // look-ups are answered from this one, so that what it folds counts
+	trouble atomic.Pointer[string] // why the model is not kept up to date now; nil: it is
+
+	// rest is held by each update. Who holds it besides has the model at rest.
+	rest     sync.Mutex
+	replaced bool // another has taken its place: nothing is committed any more
+
+	stop  context.CancelFunc // nil: not started
+	ended chan struct{}
+	err   error // why it ended by itself; read after ended
+
+	// Only the goroutine that follows touches these.
+	retried     bool      // the streams in quarantine were tried again
+	toldForeign bool      // records of another store were logged
+	toldBad     time.Time // when a record that was passed over was logged
+}
+
+// errReplaced ends a follower whose place another has taken.
+var errReplaced = errors.New("another generation has taken this one's place")
+
+func (p *Projector) newFollower(name string, m *readmodel.Model) *follower {
+	return &follower{
+		cfg: p.cfg, name: name, model: m, log: p.log.With("generation", name), metrics: p.metrics, tracer: p.tracer,
+		ready: p.ready.Load, ended: make(chan struct{}),
+	}
+}
+
+// update changes the model, unless another has taken its place.
+func (f *follower) update(fn func(*readmodel.Tx) error) error {
+	f.rest.Lock()
+	defer f.rest.Unlock()
+	if f.replaced {
+		return errReplaced
+	}
+	return f.model.Update(fn)
+}
+
+func (f *follower) sweep() error {
+	f.rest.Lock()
+	defer f.rest.Unlock()
+	if f.replaced {
+		return errReplaced
+	}
+	_, err := f.model.Sweep(batchRecords)
+	return err
+}
+
+// start follows in the background until end, or the context's. ended is closed when it has ended.
+func (f *follower) start(ctx context.Context) {
+	ctx, f.stop = context.WithCancel(ctx)
+	go func() {
+		defer close(f.ended)
+		f.err = f.run(ctx)
+	}()
+}
+
+// end stops following, and waits for it.
+func (f *follower) end() {
+	if f.stop == nil {
+		return
+	}
+	f.stop()
+	<-f.ended
+}
+
+// run follows until the context ends, or another generation has to take this one's place: then
+// the error says why. All else is tried again.
+func (f *follower) run(ctx context.Context) error {
+	tries := troubles{log: f.log, why: &f.trouble}
+	for {
+		err := f.follow(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errOtherStore), errors.Is(err, errDiverged), errors.Is(err, errReplaced):
+			return err
+		case err == nil:
+			f.trouble.Store(nil)
+		default:
+			if err := tries.wait(ctx, err); err != nil {
+				return err
+			}
+		}
+	}
+}
