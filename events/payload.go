@@ -213,3 +213,21 @@ var decoders = map[Type]func(jsontext.Value) (Payload, error){
 	TypeGroupChanged:            decodeAs[GroupChanged],
 	TypeGroupRetired:            decodeAs[GroupRetired],
 }
+
+// known has each current type under its name, so that reading millions of events makes no string
+// for each.
+var known = func() map[string]Type {
+	m := make(map[string]Type, len(decoders))
+	for t := range decoders {
+		m[string(t)] = t
+	}
+	return m
+}()
+
+// TypeOf is the type with this name, which may be one that this program does not know.
+func TypeOf(name []byte) Type {
+	if t, ok := known[string(name)]; ok {
+		return t
+	}
+	return Type(name)
+}

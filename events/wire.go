@@ -31,6 +31,7 @@ const (
 	HeaderVersion       = "ce_version"
 	HeaderPrevious      = "ce_previous"
 	HeaderStoreID       = "ce_storeid"
+	HeaderReplayed      = "ce_replayed"
 	HeaderActor         = "ce_actor"
 	HeaderReason        = "ce_reason"
 	HeaderCorrelationID = "ce_correlationid"
@@ -50,7 +51,15 @@ type Record struct {
 	Previous uint64
 	// StoreID is the history that the event is part of.
 	StoreID uuid.UUID
+	// Replayed is of an event that was published again, out of its place, for those who have lost
+	// it: its partition was complete up to this position before. All else is as it was the first
+	// time. 0: the record is in its place.
+	Replayed uint64
 }
+
+// Reached is how far its partition is with this record: it never goes back within a partition,
+// wherever events were published again.
+func (r Record) Reached() uint64 { return max(r.Event.Position, r.Replayed) }
 
 // IsWatermark tells whether the record carries no event.
 func (r Record) IsWatermark() bool { return r.Event.Stream.IsZero() }
@@ -75,6 +84,9 @@ func (r Record) Headers(put func(name, value string)) {
 	put(HeaderContentType, "application/json")
 	put(HeaderSubject, e.Stream.String())
 	put(HeaderVersion, strconv.FormatUint(e.Version, 10))
+	if r.Replayed > 0 {
+		put(HeaderReplayed, strconv.FormatUint(r.Replayed, 10))
+	}
 	for _, h := range [...]struct{ name, value string }{
 		{HeaderActor, e.Actor},
 		{HeaderReason, e.Reason},
@@ -123,6 +135,14 @@ func ParseRecord(get func(name string) string, value []byte) (Record, error) {
 	}
 	if r.Previous >= r.Event.Position {
 		return fail(HeaderPrevious, errors.New("the event before lies behind"))
+	}
+	if text := get(HeaderReplayed); text != "" {
+		if r.Replayed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return fail(HeaderReplayed, err)
+		}
+		if r.Replayed < r.Event.Position {
+			return fail(HeaderReplayed, errors.New("the event itself lies behind"))
+		}
 	}
 	if r.Event.Stream, err = ParseStreamID(get(HeaderSubject)); err != nil {
 		return fail(HeaderSubject, err)

@@ -27,17 +27,19 @@ type lane struct {
 	partition int
 	wake      chan struct{} // holds one signal: there may be something to write
 
-	mu      sync.Mutex
-	waiting []events.Event // not yet produced, in the order of their positions
-	flying  []events.Event // being produced
-	marking mark           // to be written behind all that waits
-	sent    time.Time      // when what is in flight was sent; zero: nothing is
+	mu        sync.Mutex
+	waiting   []events.Event // not yet produced, in the order of their positions
+	repeating []*again       // to be published again while nothing waits
+	flying    []events.Event // being produced
+	marking   mark           // to be written behind all that waits
+	sent      time.Time      // when what is in flight was sent; zero: nothing is
 
 	// Only run touches these.
 	build    builder
 	previous uint64 // position of the partition's last event
 	next     int64  // offset that the next record must get; -1: unknown
 	fence    mark   // to be written before anything else; time zero: none
+	standing mark   // a watermark that is true of all that stands in the partition
 }
 
 // add hands events to the lane. They are later than all that it has.
@@ -80,6 +82,9 @@ func (l *lane) run(ctx context.Context, producer Producer, finish <-chan struct{
 		}
 		for {
 			more, err := l.produce(ctx, producer)
+			if err == nil && !more {
+				more, err = l.produceAgain(ctx, producer)
+			}
 			if err != nil {
 				return err
 			}
@@ -121,6 +126,12 @@ func (l *lane) produce(ctx context.Context, producer Producer) (bool, error) {
 		return false, err
 	}
 	l.previous = previous
+	switch {
+	case !m.time.IsZero():
+		l.standing = m
+	case len(batch) > 0:
+		l.standing.position, l.standing.event = previous, batch[len(batch)-1].ID
+	}
 	l.land()
 	l.session.published(batch, !m.time.IsZero(), time.Since(began))
 	return true, nil

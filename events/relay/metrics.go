@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	relay      *Relay
 	events     prometheus.Counter
+	replayed   prometheus.Counter
 	batches    prometheus.Counter
 	watermarks prometheus.Counter
 	failures   *prometheus.CounterVec
@@ -29,6 +30,7 @@ func newMetrics(r *Relay) *metrics {
 	m := &metrics{
 		relay:      r,
 		events:     counter("events_published_total", "Events that Kafka acknowledged."),
+		replayed:   counter("events_replayed_total", "Events that were published again, by a replay of the topic, and acknowledged."),
 		batches:    counter("batches_total", "Batches that Kafka acknowledged, of events, watermarks or both."),
 		watermarks: counter("watermarks_total", "Watermarks that Kafka acknowledged."),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -54,7 +56,7 @@ func newMetrics(r *Relay) *metrics {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.events, m.batches, m.watermarks, m.failures, m.produce}
+	return []prometheus.Collector{m.events, m.replayed, m.batches, m.watermarks, m.failures, m.produce}
 }
 
 // Describe is prometheus.Collector's.
@@ -100,6 +102,11 @@ func (m *metrics) batch(events int, marked bool, took time.Duration) {
 		m.watermarks.Inc()
 	}
 	m.produce.Observe(took.Seconds())
+}
+
+func (m *metrics) again(events int, took time.Duration) {
+	m.replayed.Add(float64(events))
+	m.batch(0, true, took)
 }
 
 func (m *metrics) failed(err error) { m.failures.WithLabelValues(causeOf(err)).Inc() }

@@ -66,7 +66,7 @@ func (b *builder) add(r events.Record) {
 	record := kafka.Record{
 		Value:   r.Event.Data,
 		Headers: b.headers[first:len(b.headers):len(b.headers)],
-		Time:    r.Event.Time,
+		Time:    keptFrom(r.Event.Time),
 	}
 	if !r.IsWatermark() {
 		record.Key = b.keep(r.Key())
@@ -85,6 +85,16 @@ func (b *builder) keep(s string) []byte {
 	from := len(b.bytes)
 	b.bytes = append(b.bytes, s...)
 	return b.bytes[from:len(b.bytes):len(b.bytes)]
+}
+
+// keptFrom is the time of a record for Kafka, whose retention goes by it: an old event that is
+// published only now, as after Kafka lost its log, would be removed at once. What the event
+// says of itself stands in its headers.
+func keptFrom(happened time.Time) time.Time {
+	if now := time.Now(); now.Sub(happened) > time.Hour {
+		return now
+	}
+	return happened
 }
 
 // parse reads a record of the topic.

@@ -123,7 +123,8 @@ type Relay struct {
 	metrics *metrics
 	tracing tracing
 
-	running sync.Mutex // one session at a time
+	running   sync.Mutex // one session at a time
+	replaying sync.Mutex // one replay at a time
 
 	mu     sync.Mutex
 	status state

@@ -41,6 +41,7 @@ type session struct {
 	store uuid.UUID
 	lanes []*lane
 	room  *semaphore.Weighted
+	ended chan struct{} // closed when it has
 	head  atomic.Uint64 // as last seen
 	read  atomic.Uint64 // everything up to there is in the lanes, or in the topic
 
@@ -74,6 +75,7 @@ func (r *Relay) open(ctx context.Context) (*session, Producer, error) {
 	s := &session{
 		relay:    r,
 		store:    at.head.StoreID,
+		ended:    make(chan struct{}),
 		room:     semaphore.NewWeighted(pendingBytes),
 		cursor:   at.start,
 		cursorID: at.ids[at.start],
@@ -90,7 +92,11 @@ func (r *Relay) open(ctx context.Context) (*session, Producer, error) {
 			session: s, partition: partition, wake: make(chan struct{}, 1),
 			build:    builder{storeID: s.store, partition: partition},
 			previous: f.previous, next: f.next,
+			standing: mark{position: f.complete, event: at.ids[f.complete], time: anyTime},
 		})
+		if !f.marked.IsZero() {
+			s.lanes[partition].standing.time = f.marked
+		}
 		if fences {
 			s.lanes[partition].fence = fenceMark(f, at.ids)
 		}

@@ -172,6 +172,7 @@ func (r *Relay) ended(s *session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := &r.status
+	close(s.ended)
 	k.published, k.oldest, _ = s.progress()
 	k.head = s.head.Load()
 	k.current = nil

@@ -109,8 +109,8 @@ func (r *Relay) look(ctx context.Context) (survey, error) {
 	return s, nil
 }
 
-// last is a partition's last record, and with it those before it for as long as they are fences;
-// the newest first. None: the partition is empty.
+// last is a partition's last record, and with it those before it for as long as they are fences, or
+// events that were published again; the newest first. None: the partition is empty.
 type last []lastRecord
 
 type lastRecord struct {
@@ -138,7 +138,7 @@ func (r *Relay) lastRecords(ctx context.Context) ([]last, error) {
 const maxFences = 1000
 
 // lastOf reads a partition's last record. A fence may have come late, behind records that its relay
-// did not know of, and then says less than they do.
+// did not know of, and then says less than they do; so does an event that was published again.
 func (r *Relay) lastOf(ctx context.Context, partition int) (last, error) {
 	var all last
 	for before := int64(math.MaxInt64); len(all) < maxFences; before = all[len(all)-1].offset {
@@ -154,7 +154,7 @@ func (r *Relay) lastOf(ctx context.Context, partition int) (last, error) {
 			return nil, foreign(partition, fmt.Errorf("cannot be read: %w", err))
 		}
 		all = append(all, lastRecord{Record: parsed, offset: record.Offset})
-		if !isFence(parsed) {
+		if !isFence(parsed) && parsed.Replayed == 0 {
 			break
 		}
 	}

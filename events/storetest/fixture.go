@@ -28,6 +28,7 @@ type fixture struct {
 	Store
 	data    Data
 	context context.Context // see ctx
+	atEnd   []func()        // before the store is closed
 }
 
 func newFixture(t *testing.T, factory Factory) *fixture {
@@ -37,6 +38,9 @@ func newFixture(t *testing.T, factory Factory) *fixture {
 	f := &fixture{T: t, data: factory(t), context: ctx}
 	f.open()
 	t.Cleanup(func() {
+		for _, end := range f.atEnd {
+			end()
+		}
 		if f.Store != nil {
 			f.close()
 		}

@@ -7,9 +7,10 @@ import (
 	"github.com/tenantry/tenantry/events"
 )
 
-// Store is an [events.Store] that can be closed.
+// Store is an [events.Store] that can be read as a whole, and closed.
 type Store interface {
 	events.Store
+	Whole(ctx context.Context) (events.Whole, error)
 	Close() error
 }
 
@@ -48,6 +49,7 @@ func Run(t *testing.T, factory Factory) {
 		{"AppendAll", appendAllContract},
 		{"Reads", readContract},
 		{"Log", logContract},
+		{"Whole", wholeContract},
 		{"Fidelity", fidelityContract},
 		{"Lifetime", lifetimeContract},
 		{"Model", modelContract},
