@@ -8,8 +8,13 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/appendqueue"
 	"github.com/tenantry/tenantry/internal/crashpoint"
 )
+
+// maxTake is how many batches the appender takes at a time, where more wait. Past some
+// hundreds an fsync is shared by so many that it costs nothing.
+const maxTake = 512
 
 // Append stores all events of the batch or none, and returns when they are on the disk.
 func (s *Store) Append(ctx context.Context, b events.Batch) (events.Outcome, error) {
@@ -20,47 +25,37 @@ func (s *Store) Append(ctx context.Context, b events.Batch) (events.Outcome, err
 // AppendAll appends each batch on its own, in this order. A context that ends withdraws what
 // the appender has not come to yet.
 func (s *Store) AppendAll(ctx context.Context, batches []events.Batch) []events.Result {
-	r := newRequest(ctx, batches)
+	r := appendqueue.NewRequest(ctx, batches)
 	if err := ctx.Err(); err != nil {
-		r.refuse(err)
-		return r.results
+		r.Refuse(err)
+		return r.Results
 	}
 	if len(batches) == 0 {
-		return r.results
+		return r.Results
 	}
-	if !s.queue.put(r) {
-		r.refuse(errClosed)
-		return r.results
+	if !s.queue.Put(r) {
+		r.Refuse(errClosed)
+		return r.Results
 	}
 	select {
-	case <-r.done:
+	case <-r.Answered():
 	case <-ctx.Done():
-		if r.claimed.CompareAndSwap(false, true) {
-			r.refuse(ctx.Err())
-		}
-		// Otherwise the appender has it: the answer is one commit away, and knowing it is worth
-		// more than the wait.
-		<-r.done
+		r.Withdraw(ctx.Err())
+		<-r.Answered() // where the appender has it, one commit away
 	}
-	return r.results
+	return r.Results
 }
 
 // appendAll is the appender: the one goroutine that decides and commits, until the queue is closed.
 func (s *Store) appendAll() {
 	defer close(s.stopped)
 	for {
-		taken, open := s.queue.take()
-		ours := taken[:0]
-		for _, r := range taken {
-			if r.claimed.CompareAndSwap(false, true) {
-				ours = append(ours, r)
-			}
-		}
+		taken, open := s.queue.Take()
 		if open {
-			s.appendTaken(ours)
+			s.appendTaken(taken)
 		} else {
-			for _, r := range ours {
-				r.refuse(errClosed)
+			for _, r := range taken {
+				r.Refuse(errClosed)
 			}
 			return
 		}
@@ -69,22 +64,22 @@ func (s *Store) appendAll() {
 
 // appendTaken decides the batches of all requests in their order, in as few transactions as
 // they fit in, and answers the requests.
-func (s *Store) appendTaken(reqs []*request) {
+func (s *Store) appendTaken(reqs []*appendqueue.Request) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	c := s.newCommit()
 	for _, r := range reqs {
-		for i := range r.batches {
-			if err := r.ctx.Err(); err != nil {
-				r.results[i] = events.Result{Err: err}
+		for i := range r.Batches {
+			if err := r.Ctx.Err(); err != nil {
+				r.Results[i] = events.Result{Err: err}
 				continue
 			}
-			c = s.appendOne(c, &r.batches[i], &r.results[i])
+			c = s.appendOne(c, &r.Batches[i], &r.Results[i])
 		}
 	}
 	s.finish(c)
 	for _, r := range reqs {
-		close(r.done)
+		r.Answer()
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/appendqueue"
 )
 
 func openIn(t *testing.T, dir string) *Store {
@@ -113,16 +114,16 @@ func TestAppend_WaitingBatchesShareACommitAndTheRefusedDropOutAlone(t *testing.T
 	s.writing.Unlock()
 	// What the appender does with forty callers that wait, of whom half come too late.
 	const n = 40
-	var reqs []*request
+	var reqs []*appendqueue.Request
 	for i := range n {
 		b := tenantBatch(t, fmt.Sprint("t", i%(n/2)), 0, events.TenantActivated{}, events.TenantSuspended{})
-		reqs = append(reqs, newRequest(t.Context(), []events.Batch{b}))
+		reqs = append(reqs, appendqueue.NewRequest(t.Context(), []events.Batch{b}))
 	}
 	s.appendTaken(reqs)
 	for i, r := range reqs {
-		<-r.done
-		if late := i >= n/2; errors.Is(r.results[0].Err, events.ErrConflict) != late || (r.results[0].Err != nil) != late {
-			t.Errorf("request %d: got %+v", i, r.results[0])
+		<-r.Answered()
+		if late := i >= n/2; errors.Is(r.Results[0].Err, events.ErrConflict) != late || (r.Results[0].Err != nil) != late {
+			t.Errorf("request %d: got %+v", i, r.Results[0])
 		}
 	}
 	if want := []commit{{n / 2, n}}; !slices.Equal(commits, want) {
@@ -133,11 +134,11 @@ func TestAppend_WaitingBatchesShareACommitAndTheRefusedDropOutAlone(t *testing.T
 func TestAppend_ContextEndsWhileTheBatchWaits_IsAnsweredAtOnceAndNotStored(t *testing.T) {
 	s := openIn(t, t.TempDir())
 	s.writing.Lock()
-	first := newRequest(t.Context(), []events.Batch{tenantBatch(t, "first", 0, events.TenantActivated{})})
-	if !s.queue.put(first) {
+	first := appendqueue.NewRequest(t.Context(), []events.Batch{tenantBatch(t, "first", 0, events.TenantActivated{})})
+	if !s.queue.Put(first) {
 		t.Fatal("the queue is closed")
 	}
-	for !first.claimed.Load() {
+	for !first.Taken() {
 		runtime.Gosched() // until the appender has taken it, and waits for its turn to write
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -152,7 +153,7 @@ func TestAppend_ContextEndsWhileTheBatchWaits_IsAnsweredAtOnceAndNotStored(t *te
 		}
 	}
 	s.writing.Unlock()
-	<-first.done
+	<-first.Answered()
 	if got, err := s.After(t.Context(), 0, 10); err != nil || len(got) != 1 {
 		t.Errorf("after: got %d events, %v, want the first alone", len(got), err)
 	}
@@ -161,11 +162,11 @@ func TestAppend_ContextEndsWhileTheBatchWaits_IsAnsweredAtOnceAndNotStored(t *te
 func TestAppend_ContextEndsBeforeTheBatchIsDecided_IsNotStored(t *testing.T) {
 	s := openIn(t, t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
-	r := newRequest(ctx, []events.Batch{tenantBatch(t, "a", 0, events.TenantActivated{}), tenantBatch(t, "b", 0, events.TenantActivated{})})
+	r := appendqueue.NewRequest(ctx, []events.Batch{tenantBatch(t, "a", 0, events.TenantActivated{}), tenantBatch(t, "b", 0, events.TenantActivated{})})
 	cancel()
-	s.appendTaken([]*request{r})
-	<-r.done
-	for i, result := range r.results {
+	s.appendTaken([]*appendqueue.Request{r})
+	<-r.Answered()
+	for i, result := range r.Results {
 		if !errors.Is(result.Err, context.Canceled) {
 			t.Errorf("result %d: got %+v, want the context's error", i, result)
 		}

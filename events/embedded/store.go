@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/appendqueue"
 )
 
 // What Open returns besides errors of the file system. Each is one line for the operator that
@@ -55,7 +56,7 @@ type Store struct {
 	// commit writes a transaction and syncs it. A field, so that a test can make it fail.
 	commit func(txn *badger.Txn, ts uint64) error
 
-	queue   queue
+	queue   *appendqueue.Queue
 	stopped chan struct{} // closed when the appender has ended
 	tail    tail
 
@@ -109,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	s.reserve()
-	s.queue.init()
+	s.queue = appendqueue.New(maxTake)
 	go s.appendAll()
 	s.log.Info("event store opened", "dir", s.dir, "store_id", s.id, "position", s.tail.position)
 	return s, nil
@@ -177,7 +178,7 @@ func (s *Store) mint(ts uint64) error {
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {
-		s.queue.close()
+		s.queue.Close()
 		<-s.stopped
 		s.writing.Lock() // DropKeys may still be at work
 		s.broken = errClosed

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/appendqueue"
 	"github.com/tenantry/tenantry/internal/crashpoint"
 )
 
@@ -34,41 +35,36 @@ func (s *Store) Append(ctx context.Context, b events.Batch) (events.Outcome, err
 // AppendAll appends each batch on its own, in this order. A context that ends withdraws what the
 // appender has not come to yet, as does a server that does not answer any more.
 func (s *Store) AppendAll(ctx context.Context, batches []events.Batch) []events.Result {
-	r := newRequest(ctx, batches)
+	r := appendqueue.NewRequest(ctx, batches)
 	if err := ctx.Err(); err != nil {
-		r.refuse(err)
-		return r.results
+		r.Refuse(err)
+		return r.Results
 	}
 	if len(batches) == 0 {
-		return r.results
+		return r.Results
 	}
-	if !s.queue.put(r) {
-		r.refuse(errClosed)
-		return r.results
+	if !s.queue.Put(r) {
+		r.Refuse(errClosed)
+		return r.Results
 	}
 	look := time.NewTimer(s.cfg.AnswerTimeout)
 	defer look.Stop()
 	for {
 		select {
-		case <-r.done:
-			return r.results
+		case <-r.Answered():
+			return r.Results
 		case <-ctx.Done():
-			if r.claimed.CompareAndSwap(false, true) {
-				r.refuse(ctx.Err())
-			}
-			// Otherwise the appender has it: the answer is one commit away, and knowing it is worth
-			// more than the wait.
-			<-r.done
-			return r.results
+			r.Withdraw(ctx.Err())
+			<-r.Answered() // where the appender has it, one commit away
+			return r.Results
 		case <-look.C:
 			// Still in the queue is no fault while the queue moves.
 			if stuck := time.Since(s.progress.Load()); stuck < s.cfg.AnswerTimeout {
 				look.Reset(s.cfg.AnswerTimeout - stuck)
-			} else if r.claimed.CompareAndSwap(false, true) {
-				r.refuse(fmt.Errorf("%w: PostgreSQL has not answered for %v", events.ErrUnavailable, stuck.Round(time.Millisecond)))
 			} else {
-				<-r.done
-				return r.results
+				r.Withdraw(fmt.Errorf("%w: PostgreSQL has not answered for %v", events.ErrUnavailable, stuck.Round(time.Millisecond)))
+				<-r.Answered()
+				return r.Results
 			}
 		}
 	}
@@ -87,26 +83,18 @@ func (i item) refuse(err error) { *i.result = events.Result{Err: err} }
 func (s *Store) appendAll() {
 	defer close(s.appended)
 	for {
-		taken, open := s.queue.take()
+		taken, open := s.queue.Take()
 		s.progress.Store(time.Now())
-		ours := taken[:0]
-		for _, r := range taken {
-			if r.claimed.CompareAndSwap(false, true) {
-				ours = append(ours, r)
-			}
-		}
 		if !open {
-			for _, r := range ours {
-				r.refuse(errClosed)
+			for _, r := range taken {
+				r.Refuse(errClosed)
 			}
 			return
 		}
-		if err := s.appendTaken(ours); errors.Is(err, events.ErrUnavailable) {
+		if err := s.appendTaken(taken); errors.Is(err, events.ErrUnavailable) {
 			// Who came meanwhile has waited as long as one should.
-			for _, r := range s.queue.drain() {
-				if r.claimed.CompareAndSwap(false, true) {
-					r.refuse(err)
-				}
+			for _, r := range s.queue.Drain() {
+				r.Refuse(err)
 			}
 		}
 	}
@@ -115,7 +103,7 @@ func (s *Store) appendAll() {
 // appendTaken stores the batches of all requests in their order, in as few groups as they fit
 // in, and answers the requests. Once the server is away the rest is refused as well; its error is
 // what is returned.
-func (s *Store) appendTaken(reqs []*request) error {
+func (s *Store) appendTaken(reqs []*appendqueue.Request) error {
 	var items []item
 	var away error
 	bytes := 0
@@ -128,8 +116,8 @@ func (s *Store) appendTaken(reqs []*request) error {
 		items, bytes = items[:0], 0
 	}
 	for _, r := range reqs {
-		for i := range r.batches {
-			it := item{ctx: r.ctx, batch: &r.batches[i], result: &r.results[i]}
+		for i := range r.Batches {
+			it := item{ctx: r.Ctx, batch: &r.Batches[i], result: &r.Results[i]}
 			if err := checkForm(it.batch); err != nil {
 				it.refuse(err)
 				continue
@@ -146,7 +134,7 @@ func (s *Store) appendTaken(reqs []*request) error {
 	}
 	flush()
 	for _, r := range reqs {
-		close(r.done)
+		r.Answer()
 	}
 	return away
 }

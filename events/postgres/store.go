@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/appendqueue"
 )
 
 // Store is an [events.Store] in one PostgreSQL database.
@@ -26,7 +27,7 @@ type Store struct {
 	// use up all connections must not keep it waiting.
 	reader, writer *pgxpool.Pool
 
-	queue    queue
+	queue    *appendqueue.Queue
 	parts    partitions
 	identity atomic.Pointer[identified]
 	progress instant       // when the appender last came forward
@@ -79,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.progress.Store(time.Now())
 	s.tail.init(head.Position)
 	s.identity.Store(&identified{head.StoreID, time.Now()})
-	s.queue.init()
+	s.queue = appendqueue.New(maxGroup)
 	go s.appendAll()
 	go s.poll()
 	s.log.Info("event store opened", "host", reader.ConnConfig.Host, "database", reader.ConnConfig.Database, "store_id", head.StoreID, "position", head.Position)
@@ -163,7 +164,7 @@ func readHead(ctx context.Context, conn *pgconn.PgConn) (events.Head, error) {
 // all connections. A second Close does nothing.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		s.queue.close()
+		s.queue.Close()
 		<-s.appended
 		s.tail.close()
 		<-s.polled

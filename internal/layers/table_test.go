@@ -82,13 +82,18 @@ var table = []row{
 		forTests: true,
 	},
 	{
+		path: "internal/appendqueue",
+		may:  []string{"events"},
+		why:  "where appends wait is the same for every store, and knows none",
+	},
+	{
 		path: "events/embedded",
-		may:  []string{"events", "internal/diskspace", "internal/crashpoint"},
+		may:  []string{"events", "internal/appendqueue", "internal/diskspace", "internal/crashpoint"},
 		why:  "a store keeps events; it neither decides them nor knows who reads them",
 	},
 	{
 		path: "events/postgres",
-		may:  []string{"events", "internal/crashpoint"},
+		may:  []string{"events", "internal/appendqueue", "internal/crashpoint"},
 		why:  "a store keeps events; it neither decides them nor knows who reads them",
 	},
 	{
