@@ -17,6 +17,13 @@ func TestOpen_AnyOctetOfATableIsDamaged_IsUnusableAndNoPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m, err := encodeMeta(new(Progress), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(keyMeta), m) }); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 2000 {
 		if err := db.Update(func(txn *badger.Txn) error {
 			return txn.Set(fmt.Appendf(nil, "t/ten_%05d", i), fmt.Appendf(nil, `{"name":"tenant %d","n":%d}`, i, i*i))
@@ -61,11 +68,11 @@ func TestOpen_AnyOctetOfATableIsDamaged_IsUnusableAndNoPanic(t *testing.T) {
 	if err := os.WriteFile(tables[0], whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m, err := Open(Config{Dir: dir})
+	model, err := Open(Config{Dir: dir})
 	if err != nil {
 		t.Fatalf("the whole table: %v", err)
 	}
-	if err := m.Close(); err != nil {
+	if err := model.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,6 +11,20 @@
 //	g/<group>       version, position; then its part of the document
 //	q/<stream>      a stream in quarantine: since which event, and why
 //	x/<position><hostname>   releases that may be forgotten once every partition is past them
+//	s/<page>        sums of digests, 16 buckets a page
+//
+// The values of m, c/ and s/ end with a seal, the xxHash64 of key and value: nothing else would show that
+// one of them was altered.
+//
+// # The sums
+//
+// Each record that decides an answer (t/, d/, g/, and h/ where somebody has the hostname) has a
+// digest of its key and value, and belongs to one of 4096 buckets by its stream. The sum of a bucket's
+// digests changes with each update by what was there and what is there now, in the same
+// transaction. Records of the same state are the same octets, whichever way the state came about ([EntriesOfTenant]
+// makes them without a model), so that two copies can be compared by their sums, and only where
+// these differ record by record. The sums say what updates have written: damage shows as a difference
+// from what [Inspection.Scan] reads.
 //
 // # The document
 //

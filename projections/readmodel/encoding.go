@@ -14,7 +14,7 @@ import (
 
 // Schema is the version of the keys and values in doc.go. A generation with another one is
 // not opened: it is built anew from the store.
-const Schema = 1
+const Schema = 2
 
 // ErrDamaged says that a record of this copy cannot be read. It does not help to read it again:
 // fold its stream anew, see [Tx.Forget].
@@ -329,6 +329,7 @@ const (
 	prefixQuarantine = "q/"
 	prefixCheckpoint = "c/"
 	prefixReleased   = "x/"
+	prefixSums       = "s/"
 	keyMeta          = "m"
 )
 

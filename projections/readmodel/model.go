@@ -11,7 +11,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	compression "github.com/dgraph-io/badger/v4/options"
-	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
@@ -47,10 +46,22 @@ type Model struct {
 
 	progress atomic.Pointer[Progress]
 	updating sync.Mutex
+	tally    tally // of the update that is under way
+	sums     struct {
+		sync.RWMutex
+		now   Sums
+		total uint64
+	}
 
 	changed struct {
 		sync.Mutex
 		next chan struct{}
+	}
+
+	inspecting struct {
+		sync.Mutex
+		all  map[*Inspection]struct{}
+		over bool
 	}
 
 	// open is held for reading by each look-up, so that Close waits for them.
@@ -81,11 +92,15 @@ func Open(cfg Config) (*Model, error) {
 	}
 	m := &Model{cfg: cfg, db: db}
 	m.changed.next = make(chan struct{})
-	p, err := m.readProgress()
+	err = db.View(func(txn *badger.Txn) error {
+		p, sums, err := readState(txn)
+		m.progress.Store(p)
+		m.sums.now, m.sums.total = sums, sums.total()
+		return err
+	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", cfg.Dir, err), db.Close())
 	}
-	m.progress.Store(p)
 	m.cache = newCache(cfg.CacheBytes) // last, for it has goroutines
 	m.reserve()
 	return m, nil
@@ -124,42 +139,6 @@ const (
 	// maxValue is above any record, which would otherwise go to the value log, that nobody collects.
 	maxValue = 700 << 10
 )
-
-func (m *Model) readProgress() (*Progress, error) {
-	p := new(Progress)
-	err := m.db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get([]byte(keyMeta))
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return nil // a new model
-		}
-		if err != nil {
-			return err
-		}
-		var mt meta
-		if err := item.Value(func(b []byte) error { return json.Unmarshal(b, &mt) }); err != nil {
-			return fmt.Errorf("%w: its meta record: %w", ErrUnusable, err)
-		}
-		if mt.Schema != Schema {
-			return fmt.Errorf("%w: it has schema %d, this program has %d", ErrUnusable, mt.Schema, Schema)
-		}
-		p.StoreID, p.Complete = mt.StoreID, mt.Complete
-		p.Partitions = make([]Partition, mt.Partitions)
-		for i := range p.Partitions {
-			item, err := txn.Get([]byte(checkpointKey(i)))
-			if err != nil {
-				return fmt.Errorf("%w: checkpoint %d: %w", ErrUnusable, i, err)
-			}
-			if err := item.Value(func(b []byte) (err error) {
-				p.Partitions[i], err = decodeCheckpoint(b)
-				return err
-			}); err != nil {
-				return fmt.Errorf("%w: checkpoint %d: %w", ErrUnusable, i, err)
-			}
-		}
-		return nil
-	})
-	return p, err
-}
 
 // Begin makes an empty model one of this store's history and this number of partitions.
 func (m *Model) Begin(storeID uuid.UUID, partitions int) error {
@@ -270,7 +249,7 @@ func (m *Model) Quarantined(ctx context.Context) ([]Quarantine, error) {
 			item := it.Item()
 			id, err := events.ParseStreamID(string(item.Key()[len(prefixQuarantine):]))
 			if err != nil {
-				return fmt.Errorf("%w: quarantine of %q", ErrDamaged, item.Key())
+				continue // it names no stream that could be held up
 			}
 			if err := item.Value(func(b []byte) error {
 				out = append(out, *decodeQuarantine(id, b))
@@ -292,6 +271,7 @@ func (m *Model) Sync() error { return m.db.Sync() }
 // faster, the answer is ErrDiskFull: Badger is left as a kill would leave it, which costs the
 // tail, to be read again, and what it holds of memory and files until the process ends.
 func (m *Model) Close() error {
+	m.endInspections()
 	m.open.Lock()
 	defer m.open.Unlock()
 	if m.closed {

@@ -2,9 +2,11 @@ package readmodel
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
@@ -93,34 +95,119 @@ func (p *Progress) clone() *Progress {
 	return &next
 }
 
-// meta is the value of the key "m".
+// meta is the value of the key "m", and a seal behind it. Its schema can be read whatever program
+// wrote it.
 type meta struct {
 	Schema     int       `json:"schema"`
 	StoreID    uuid.UUID `json:"store_id"`
 	Partitions int       `json:"partitions"`
 	Complete   bool      `json:"complete"`
+	Total      uint64    `json:"total"` // of the sums, so that none of their pages can be missing
 }
 
-func encodeMeta(p *Progress) ([]byte, error) {
-	return json.Marshal(meta{Schema: Schema, StoreID: p.StoreID, Partitions: len(p.Partitions), Complete: p.Complete})
+func encodeMeta(p *Progress, total uint64) ([]byte, error) {
+	b, err := json.Marshal(meta{
+		Schema: Schema, StoreID: p.StoreID, Partitions: len(p.Partitions), Complete: p.Complete, Total: total,
+	})
+	return seal(keyMeta, b), err
+}
+
+func decodeMeta(b []byte) (mt meta, err error) {
+	whole, err := unseal(keyMeta, b)
+	if err != nil {
+		if json.Unmarshal(b, &mt) == nil && mt.Schema == 1 {
+			return mt, nil // which had no seal
+		}
+		return meta{}, err
+	}
+	return mt, json.Unmarshal(whole, &mt)
+}
+
+// readState reads how far the model has come in a snapshot, and the sums of it.
+func readState(txn *badger.Txn) (p *Progress, sums Sums, err error) {
+	p = new(Progress)
+	b, err := read(txn, keyMeta)
+	if err != nil {
+		return nil, Sums{}, err
+	}
+	if b == nil {
+		return p, Sums{}, checkEmpty(txn)
+	}
+	mt, err := decodeMeta(b)
+	if err != nil {
+		return nil, Sums{}, fmt.Errorf("%w: its meta record: %w", ErrUnusable, err)
+	}
+	if mt.Schema != Schema {
+		return nil, Sums{}, fmt.Errorf("%w: it has schema %d, this program has %d", ErrUnusable, mt.Schema, Schema)
+	}
+	p.StoreID, p.Complete = mt.StoreID, mt.Complete
+	p.Partitions = make([]Partition, mt.Partitions)
+	for i := range p.Partitions {
+		if b, err = read(txn, checkpointKey(i)); err == nil {
+			p.Partitions[i], err = decodeCheckpoint(i, b)
+		}
+		if err != nil {
+			return nil, Sums{}, fmt.Errorf("%w: checkpoint %d: %w", ErrUnusable, i, err)
+		}
+	}
+	for page := range pageCount {
+		if b, err = read(txn, pageKey(page)); err == nil && b != nil {
+			err = sums.decodePage(page, b)
+		}
+		if err != nil {
+			return nil, Sums{}, fmt.Errorf("%w: page %d of its sums: %w", ErrUnusable, page, err)
+		}
+	}
+	if sums.total() != mt.Total {
+		return nil, Sums{}, fmt.Errorf("%w: its sums are not those that were written last", ErrUnusable)
+	}
+	return p, sums, nil
+}
+
+// read is the value of a key; nil where there is none.
+func read(txn *badger.Txn, key string) ([]byte, error) {
+	item, err := txn.Get([]byte(key))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return item.ValueCopy([]byte{})
+}
+
+// checkEmpty makes sure that a model without a meta record is a new one.
+func checkEmpty(txn *badger.Txn) error {
+	it := txn.NewIterator(badger.IteratorOptions{})
+	defer it.Close()
+	it.Rewind()
+	if it.Valid() {
+		return fmt.Errorf("%w: its meta record is gone", ErrUnusable)
+	}
+	return nil
 }
 
 func checkpointKey(partition int) string {
 	return fmt.Sprintf("%s%05d", prefixCheckpoint, partition)
 }
 
-func encodeCheckpoint(p Partition) []byte {
+func encodeCheckpoint(partition int, p Partition) []byte {
 	b := binary.AppendVarint(nil, p.Offset)
 	b = binary.AppendUvarint(b, p.LastEvent)
 	b = append(b, p.LastID[:]...)
 	b = binary.AppendUvarint(b, p.Position)
-	if p.Watermark.IsZero() {
-		return binary.AppendVarint(b, 0)
+	micros := int64(0)
+	if !p.Watermark.IsZero() {
+		micros = p.Watermark.UnixMicro()
 	}
-	return binary.AppendVarint(b, p.Watermark.UnixMicro())
+	return seal(checkpointKey(partition), binary.AppendVarint(b, micros))
 }
 
-func decodeCheckpoint(b []byte) (Partition, error) {
+func decodeCheckpoint(partition int, b []byte) (Partition, error) {
+	b, err := unseal(checkpointKey(partition), b)
+	if err != nil {
+		return Partition{}, err
+	}
 	offset, n := binary.Varint(b)
 	if n <= 0 {
 		return Partition{}, ErrDamaged

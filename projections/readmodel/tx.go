@@ -42,6 +42,9 @@ type Tx struct {
 	claims     map[events.Hostname]claimState
 	quarantine map[events.StreamID]*Quarantine // nil: none
 
+	tally      *tally              // what becomes of the sums
+	before     *Sums               // as they were before this update
+	total      uint64              // of them
 	touched    map[string]struct{} // hostnames and tenant IDs whose document changed
 	touchedAll bool                // a database or group changed
 	bytes      int
@@ -51,12 +54,22 @@ type state[S any] struct {
 	value       S
 	quarantined bool // its stream is, and value is what was folded before
 	dirty       bool
+	gone        bool // what is stored is to be removed, unless dirty
+	stored      stored
 }
 
 type claimState struct {
 	position uint64
 	tenant   events.TenantID
 	dirty    bool
+	gone     bool // what is stored is to be removed, unless dirty
+	stored   stored
+}
+
+// stored is the digest of what the model has under a key before the update; not known until it was read.
+type stored struct {
+	known  bool
+	digest digest
 }
 
 // Update runs fn in one transaction: all that it changes, and the checkpoint with it, or
@@ -74,7 +87,11 @@ func (m *Model) Update(fn func(*Tx) error) error {
 	}
 	txn := m.db.NewTransaction(true)
 	defer txn.Discard()
+	m.tally.reset()
 	tx := &Tx{
+		tally:      &m.tally,
+		before:     &m.sums.now, // only an update changes them
+		total:      m.sums.total,
 		txn:        txn,
 		most:       int(m.db.MaxBatchSize()),
 		next:       m.progress.Load().clone(),
@@ -94,6 +111,10 @@ func (m *Model) Update(fn func(*Tx) error) error {
 	if err := txn.Commit(); err != nil {
 		return fmt.Errorf("commit read model: %w", sized(err))
 	}
+	m.sums.Lock()
+	m.tally.addTo(&m.sums.now)
+	m.sums.total += m.tally.total()
+	m.sums.Unlock()
 	m.cache.invalidate(tx.touched, tx.touchedAll)
 	m.publish(tx.next)
 	return nil
@@ -183,25 +204,12 @@ func (tx *Tx) PutTenant(t events.Tenant) error {
 // moveHostnames claims what the tenant gained and releases what it lost, each by the event
 // at t.Position.
 func (tx *Tx) moveHostnames(before, after events.Tenant) error {
-	// All but attach, detach and purge leave the list as it was, and share it.
-	if len(before.Hostnames) == len(after.Hostnames) {
-		return nil
-	}
-	had := make(map[events.Hostname]struct{}, len(before.Hostnames))
-	for _, h := range before.Hostnames {
-		had[h] = struct{}{}
-	}
-	for _, h := range after.Hostnames {
-		if _, ok := had[h]; ok {
-			delete(had, h)
-			continue
+	for h, held := range moved(before, after) {
+		var holder events.TenantID
+		if held {
+			holder = after.ID
 		}
-		if err := tx.claim(h, after.Position, after.ID); err != nil {
-			return err
-		}
-	}
-	for h := range had {
-		if err := tx.claim(h, after.Position, events.TenantID{}); err != nil {
+		if err := tx.claim(h, after.Position, holder); err != nil {
 			return err
 		}
 	}
@@ -213,9 +221,12 @@ func (tx *Tx) moveHostnames(before, after events.Tenant) error {
 func (tx *Tx) claim(h events.Hostname, position uint64, tenant events.TenantID) error {
 	c, ok := tx.claims[h]
 	if !ok {
-		if _, err := tx.get(prefixHostname+h.String(), func(b []byte) error {
-			stored, err := parseClaim(b)
-			c.position = stored.position
+		key := prefixHostname + h.String()
+		c.stored.known = true
+		if _, err := tx.get(key, func(b []byte) error {
+			c.stored.digest = digestOf([]byte(key), b)
+			was, err := parseClaim(b)
+			c.position = was.position
 			return err
 		}); err != nil && !errors.Is(err, ErrDamaged) { // a damaged entry says nothing against this one
 			return err
@@ -225,7 +236,7 @@ func (tx *Tx) claim(h events.Hostname, position uint64, tenant events.TenantID) 
 	if position < c.position {
 		return nil
 	}
-	tx.claims[h] = claimState{position: position, tenant: tenant, dirty: true}
+	tx.claims[h] = claimState{position: position, tenant: tenant, dirty: true, stored: c.stored}
 	tx.bytes += 2*len(h.String()) + 64
 	return nil
 }
@@ -241,7 +252,7 @@ func (tx *Tx) Database(id events.DatabaseID) (events.Database, error) {
 
 // PutDatabase stores what Database will return from now on.
 func (tx *Tx) PutDatabase(d events.Database) {
-	tx.databases[d.ID] = &state[events.Database]{value: d, dirty: true} // one in quarantine is not folded into
+	tx.databases[d.ID] = &state[events.Database]{value: d, dirty: true, stored: storedOf(tx.databases[d.ID])} // one in quarantine is not folded into
 	tx.touchedAll = true
 	tx.bytes += 512
 }
@@ -257,7 +268,7 @@ func (tx *Tx) Group(id events.GroupID) (events.Group, error) {
 
 // PutGroup stores what Group will return from now on.
 func (tx *Tx) PutGroup(g events.Group) {
-	tx.groups[g.ID] = &state[events.Group]{value: g, dirty: true}
+	tx.groups[g.ID] = &state[events.Group]{value: g, dirty: true, stored: storedOf(tx.groups[g.ID])}
 	tx.touchedAll = true
 	tx.bytes += 512
 }
@@ -270,7 +281,10 @@ func load[ID interface {
 		return s, nil
 	}
 	s := new(state[S])
-	if _, err := tx.get(prefix+id.String(), func(b []byte) (err error) {
+	key := prefix + id.String()
+	s.stored.known = true
+	if _, err := tx.get(key, func(b []byte) (err error) {
+		s.stored.digest = digestOf([]byte(key), b)
 		s.value, s.quarantined, err = decode(b)
 		return err
 	}); err != nil {
@@ -280,22 +294,32 @@ func load[ID interface {
 	return s, nil
 }
 
+func storedOf[S any](s *state[S]) stored {
+	if s == nil {
+		return stored{}
+	}
+	return s.stored
+}
+
+// forgotten is a state of which nothing is left, and what was stored of it is to be removed.
+func forgotten[S any](before *state[S]) *state[S] {
+	return &state[S]{gone: true, stored: storedOf(before)}
+}
+
 // Forget drops what was folded of a stream, so that it can be folded anew from its first event.
 // Hostnames stay whose they are: each event decides them by its position, however often.
 func (tx *Tx) Forget(id events.StreamID) error {
 	if id, ok := id.Tenant(); ok {
-		tx.tenants[id] = new(state[events.Tenant])
+		tx.tenants[id] = forgotten(tx.tenants[id])
 		tx.touched[id.String()] = struct{}{}
-		return tx.remove(prefixTenant + id.String())
+		return nil
 	}
 	tx.touchedAll = true
 	if id, ok := id.Database(); ok {
-		tx.databases[id] = new(state[events.Database])
-		return tx.remove(prefixDatabase + id.String())
+		tx.databases[id] = forgotten(tx.databases[id])
 	}
 	if id, ok := id.Group(); ok {
-		tx.groups[id] = new(state[events.Group])
-		return tx.remove(prefixGroup + id.String())
+		tx.groups[id] = forgotten(tx.groups[id])
 	}
 	return nil
 }
@@ -389,121 +413,4 @@ func (tx *Tx) flagState(id events.StreamID, quarantined bool) error {
 		return err
 	}
 	return nil
-}
-
-// flush writes what the update has changed into the transaction.
-func (tx *Tx) flush() error {
-	for id, s := range tx.tenants {
-		if !s.dirty {
-			continue
-		}
-		if err := put(tx, s, prefixTenant+id.String(), encodeTenant); err != nil {
-			return err
-		}
-		tx.touched[id.String()] = struct{}{}
-		for _, h := range s.value.Hostnames { // those it lost are touched by their release
-			tx.touched[h.String()] = struct{}{}
-		}
-	}
-	for id, s := range tx.databases {
-		if err := put(tx, s, prefixDatabase+id.String(), encodeDatabase); err != nil {
-			return err
-		}
-	}
-	for id, s := range tx.groups {
-		if err := put(tx, s, prefixGroup+id.String(), encodeGroup); err != nil {
-			return err
-		}
-	}
-	if err := tx.flushClaims(); err != nil {
-		return err
-	}
-	m, err := encodeMeta(tx.next)
-	if err != nil {
-		return err
-	}
-	if err := tx.set(keyMeta, m); err != nil {
-		return err
-	}
-	for i, p := range tx.next.Partitions {
-		if err := tx.set(checkpointKey(i), encodeCheckpoint(p)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func put[S any](tx *Tx, s *state[S], key string, encode func(S, bool) ([]byte, error)) error {
-	if !s.dirty {
-		return nil
-	}
-	b, err := encode(s.value, s.quarantined)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrUnencodable, key, err)
-	}
-	return tx.set(key, b)
-}
-
-// flushClaims writes hostnames. A released one stays, with its position, until no partition
-// can bring an older claim of it any more: see Sweep.
-func (tx *Tx) flushClaims() error {
-	for h, c := range tx.claims {
-		if !c.dirty {
-			continue
-		}
-		if err := tx.set(prefixHostname+h.String(), encodeClaim(c.position, c.tenant)); err != nil {
-			return err
-		}
-		if c.tenant.IsZero() {
-			if err := tx.set(releasedKey(c.position, h.String()), nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// Sweep forgets up to limit released hostnames that every partition is past, and says how
-// many it looked at.
-func (m *Model) Sweep(limit int) (int, error) {
-	swept := 0
-	err := m.Update(func(tx *Tx) error {
-		past := tx.next.Position()
-		it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefixReleased)})
-		defer it.Close()
-		for it.Rewind(); it.Valid() && swept < limit; it.Next() {
-			key := it.Item().KeyCopy(nil)
-			position, hostname, err := parseReleasedKey(key)
-			if err != nil {
-				return err
-			}
-			if position > past {
-				break
-			}
-			swept++
-			if err := tx.forget(position, hostname); err != nil {
-				return err
-			}
-			if err := tx.txn.Delete(key); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return swept, err
-}
-
-// forget drops a released hostname, unless a later event has claimed or released it again.
-func (tx *Tx) forget(position uint64, hostname string) error {
-	key := prefixHostname + hostname
-	var c claim
-	found, err := tx.get(key, func(b []byte) (err error) {
-		c, err = parseClaim(b)
-		c.tenant = append([]byte(nil), c.tenant...)
-		return err
-	})
-	if err != nil || !found || c.position != position || len(c.tenant) > 0 {
-		return err
-	}
-	return tx.txn.Delete([]byte(key))
 }
