@@ -23,6 +23,10 @@ type Config struct {
 	TLS   *tls.Config // of an https URL; nil: the system's authorities
 	// Silence is how long a catalogue may send nothing before it is taken to be away; 0: 15 s.
 	Silence time.Duration
+	// Patience is how long Whole waits for a catalogue that is away; 0: a minute.
+	Patience time.Duration
+	// TempDir is where Whole sorts; "": the system's directory for temporary files.
+	TempDir string
 }
 
 // Log is a catalogue's log. Any number of goroutines may read it.
@@ -31,6 +35,9 @@ type Log struct {
 	token   func(context.Context) (string, error)
 	client  *http.Client
 	silence time.Duration
+
+	patience time.Duration
+	tempDir  string
 }
 
 // New is the log of a catalogue; it does no I/O yet.
@@ -39,9 +46,12 @@ func New(cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{base: base, token: cfg.Token, silence: cfg.Silence}
+	l := &Log{base: base, token: cfg.Token, silence: cfg.Silence, patience: cfg.Patience, tempDir: cfg.TempDir}
 	if l.silence == 0 {
 		l.silence = 15 * time.Second
+	}
+	if l.patience == 0 {
+		l.patience = time.Minute
 	}
 	l.client = &http.Client{
 		Transport: &http.Transport{

@@ -174,7 +174,7 @@ var wholeContract = []contract{
 		id := tenant("acme")
 		b := batch(id, 0, 3)
 		b.Events[1].Type = "tenantry.tenant.from-the-future.v9"
-		b.Events[2].Data = []byte(`{"name":"名前 \u0022 ` + long("x", 3000) + `"}`)
+		b.Events[2].Data = []byte(`{"name":"名前 \" ` + long("x", 3000) + `"}`)
 		out := f.append(b)
 		got := f.wholeIn(1)
 		if len(got) != 1 || len(got[0]) != 3 {
