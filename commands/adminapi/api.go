@@ -39,6 +39,9 @@ type Config struct {
 	Registerer     prometheus.Registerer // nil: requests are counted and not exposed
 	TracerProvider trace.TracerProvider  // nil: no spans; a client's traceparent is passed on as it is
 	Checks         []Check               // what /readyz asks besides the store
+	// ReplayTopic publishes events again, and tells how far it is; the first time before it begins, and
+	// never with done. ErrNotLeading, ErrReplaying: it is refused. nil: this API cannot.
+	ReplayTopic func(ctx context.Context, what TopicReplay, told func(TopicProgress) error) (TopicProgress, error)
 	Clock          func() time.Time      // nil: time.Now
 	Loopback       bool                  // it is served on loopback, and to the names of that alone
 	// Patience is how long a client may take to read the next part of a long answer before it
@@ -57,6 +60,7 @@ type api struct {
 	partitions int
 	log        *slog.Logger
 	checks     []Check
+	replay     func(context.Context, TopicReplay, func(TopicProgress) error) (TopicProgress, error)
 	clock      func() time.Time
 	patience   time.Duration
 	silence    time.Duration
@@ -70,7 +74,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	a := &api{
 		commands: cfg.Commands, store: cfg.Store, partitions: cfg.Partitions,
-		log: cfg.Logger, checks: cfg.Checks, clock: cfg.Clock, patience: cfg.Patience, silence: cfg.Silence,
+		log: cfg.Logger, checks: cfg.Checks, replay: cfg.ReplayTopic, clock: cfg.Clock, patience: cfg.Patience, silence: cfg.Silence,
 	}
 	a.storeID = func(ctx context.Context) (uuid.UUID, error) {
 		head, err := cfg.Store.Head(ctx)
@@ -162,6 +166,7 @@ func (a *api) routes(e *echo.Echo) {
 	get(e, "/v1/events", a.readLog)
 	get(e, "/v1/export", a.exportLines)
 	e.POST("/v1/import", a.importLines)
+	e.POST("/v1/topic/replay", a.replayTopic)
 }
 
 // get is a GET route and its HEAD, of which net/http drops the body.

@@ -52,6 +52,8 @@ var (
 	kindNoRoute     = kind{http.StatusNotFound, "no-such-route", "There is nothing at this path"}
 	kindMethod      = kind{http.StatusMethodNotAllowed, "method-not-allowed", "The path does not take this method"}
 	kindAccept      = kind{http.StatusNotAcceptable, "not-acceptable", "There is no answer in the format asked for"}
+	kindNotLeading  = kind{http.StatusConflict, "not-leading", "Another catalogue publishes"}
+	kindReplaying   = kind{http.StatusConflict, "replay-running", "The topic is being replayed already"}
 	kindTimeout     = kind{http.StatusRequestTimeout, "request-timeout", "The request did not arrive in time"}
 	kindTooLarge    = kind{http.StatusRequestEntityTooLarge, "too-large", "The body is too large"}
 	kindUnsupported = kind{http.StatusUnsupportedMediaType, "unsupported-media-type", "The body has the wrong media type"}

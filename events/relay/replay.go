@@ -67,6 +67,14 @@ func (r *Relay) Replay(ctx context.Context, what Replay) (ReplayProgress, error)
 	if p.UpTo == 0 || p.UpTo > head.Position {
 		p.UpTo = head.Position
 	}
+	if !r.Status().Leading {
+		return p, ErrNotLeading
+	}
+	if what.Progress != nil { // before what may take a while: the relay may be publishing all that there is
+		if err := what.Progress(ctx, p); err != nil {
+			return p, err
+		}
+	}
 	for p.Position < p.UpTo {
 		s, err := r.reached(ctx, head.StoreID, p.UpTo)
 		if err != nil {

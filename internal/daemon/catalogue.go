@@ -76,11 +76,12 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
+	again := &topicReplayer{store: cfg.Store, relay: r, cluster: cfg.Cluster, topic: cfg.Topic, log: cfg.Log}
 	api, err := adminapi.New(adminapi.Config{
 		Commands: commands.NewHandler(cfg.Store, commands.Config{
 			HomeRegions: cfg.HomeRegions, Logger: cfg.Log, Registerer: cfg.Registry,
 		}),
-		Store: cfg.Store, Partitions: cfg.Partitions, Checks: []adminapi.Check{relayReady(r)},
+		Store: cfg.Store, Partitions: cfg.Partitions, Checks: []adminapi.Check{relayReady(r)}, ReplayTopic: again.run,
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 		Loopback: onLoopback(cfg.Listener),
 	})

@@ -1,0 +1,188 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/commands/adminapi"
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/events/relay"
+)
+
+const (
+	// clockSkew is how far the clocks of two catalogues may differ: times in the log go back by that.
+	clockSkew = time.Minute
+	// bookmarkEvery is how often a replay notes how far it is: what a kill repeats of it at most.
+	bookmarkEvery = time.Second
+	bookmarkTime  = 2 * time.Second // for Kafka to take or give a bookmark
+)
+
+// topicReplayer has the relay publish events again, and goes on where the same was broken off.
+type topicReplayer struct {
+	store   events.Store
+	relay   *relay.Relay
+	cluster *kafka.Cluster
+	topic   string
+	log     *slog.Logger
+}
+
+// bookmark is how far a replay has come. It is kept in Kafka, so that any catalogue goes on from it.
+type bookmark struct {
+	Store     uuid.UUID       `json:"store"`
+	Since     uint64          `json:"since,omitzero"`
+	SinceTime time.Time       `json:"since_time,omitzero"`
+	Tenant    events.TenantID `json:"tenant,omitzero"`
+	Position  uint64          `json:"position"`
+	UpTo      uint64          `json:"up_to"`
+	// Ends is the sum of where the partitions ended. A topic that has come less far is another one,
+	// which holds nothing of what was replayed.
+	Ends int64 `json:"ends"`
+}
+
+func (b bookmark) of(what adminapi.TopicReplay, store uuid.UUID) bool {
+	return b.Store == store && b.Since == what.Since && b.SinceTime.Equal(what.SinceTime) && b.Tenant == what.Tenant
+}
+
+// group is under which name bookmarks are kept.
+func (r *topicReplayer) group() string { return "tenantry-replay-" + r.topic }
+
+// run is adminapi.Config's ReplayTopic.
+func (r *topicReplayer) run(ctx context.Context, what adminapi.TopicReplay, told func(adminapi.TopicProgress) error) (adminapi.TopicProgress, error) {
+	head, err := r.store.Head(ctx)
+	if err != nil {
+		return adminapi.TopicProgress{}, err
+	}
+	begin := relay.Replay{Rate: what.Rate}
+	if what.Since > 0 {
+		begin.After = what.Since - 1
+	}
+	if !what.SinceTime.IsZero() {
+		if begin.After, err = positionBefore(ctx, r.store, head.Position, what.SinceTime.Add(-clockSkew)); err != nil {
+			return adminapi.TopicProgress{}, err
+		}
+	}
+	if !what.Tenant.IsZero() {
+		if begin.Of, err = r.stream(ctx, what.Tenant); err != nil {
+			return adminapi.TopicProgress{}, err
+		}
+	}
+	resumed := false
+	mark := bookmark{Store: head.StoreID, Since: what.Since, SinceTime: what.SinceTime, Tenant: what.Tenant}
+	if !what.Restart {
+		last, ok := r.lastMark(ctx)
+		if ok && last.of(what, head.StoreID) && last.Position > begin.After && last.Position < last.UpTo {
+			begin.After, resumed = last.Position, true
+		}
+	}
+	progress := func(p relay.ReplayProgress) adminapi.TopicProgress {
+		return adminapi.TopicProgress{From: p.After + 1, Position: p.Position, UpTo: p.UpTo, Events: p.Events, Resumed: resumed}
+	}
+	marking, noted := true, time.Time{}
+	begin.Progress = func(ctx context.Context, p relay.ReplayProgress) error {
+		if marking && (time.Since(noted) >= bookmarkEvery || p.Position == p.UpTo) && p.Position > p.After {
+			noted = time.Now()
+			mark.Position, mark.UpTo = p.Position, p.UpTo
+			if err := r.setMark(ctx, mark); err != nil && ctx.Err() == nil {
+				marking = false
+				r.log.Warn("cannot note in Kafka how far the replay of the topic is: if it is broken off, it begins anew", "group", r.group(), "err", err)
+			}
+		}
+		return told(progress(p))
+	}
+	r.log.Info("publishing events again", "after", begin.After, "up_to", head.Position, "tenant", what.Tenant, "rate", what.Rate, "resumed", resumed)
+	end, err := r.relay.Replay(ctx, begin)
+	switch {
+	case err == nil:
+		r.log.Info("published events again", "after", end.After, "up_to", end.UpTo, "events", end.Events)
+	case errors.Is(err, relay.ErrNotLeading):
+		err = fmt.Errorf("%w: %w", adminapi.ErrNotLeading, err)
+	case errors.Is(err, relay.ErrReplaying):
+		err = fmt.Errorf("%w: %w", adminapi.ErrReplaying, err)
+	}
+	return progress(end), err
+}
+
+// lastMark is how far the last replay came, if that is to be found out and the topic is the same.
+func (r *topicReplayer) lastMark(ctx context.Context) (bookmark, bool) {
+	ctx, cancel := context.WithTimeout(ctx, bookmarkTime)
+	defer cancel()
+	var last bookmark
+	text, err := r.cluster.Bookmark(ctx, r.group(), r.topic)
+	if err == nil && text == "" {
+		return last, false
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &last)
+	}
+	ends := int64(0)
+	if err == nil {
+		ends, err = r.ends(ctx)
+	}
+	if err != nil {
+		r.log.Warn("cannot find out how far the replay before this one came: beginning anew", "group", r.group(), "err", err)
+		return last, false
+	}
+	return last, ends >= last.Ends
+}
+
+func (r *topicReplayer) setMark(ctx context.Context, b bookmark) error {
+	ctx, cancel := context.WithTimeout(ctx, bookmarkTime)
+	defer cancel()
+	var err error
+	if b.Ends, err = r.ends(ctx); err != nil {
+		return err
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		return err
+	}
+	return r.cluster.SetBookmark(ctx, r.group(), r.topic, string(text))
+}
+
+func (r *topicReplayer) ends(ctx context.Context) (sum int64, err error) {
+	all, err := r.cluster.Offsets(ctx, r.topic)
+	for _, o := range all {
+		sum += o.End
+	}
+	return sum, err
+}
+
+// stream reads one tenant's events.
+func (r *topicReplayer) stream(ctx context.Context, id events.TenantID) (func(context.Context, uint64, int) ([]events.Event, error), error) {
+	all, err := r.store.Load(ctx, id.Stream(), 0)
+	if err != nil {
+		return nil, fmt.Errorf("read the events of %s: %w", id, err)
+	}
+	return func(_ context.Context, after uint64, limit int) ([]events.Event, error) {
+		for len(all) > 0 && all[0].Position <= after {
+			all = all[1:]
+		}
+		return all[:min(limit, len(all))], nil
+	}, nil
+}
+
+// positionBefore is the position before the first event that happened at a time or after, found by halving
+// the log: its times grow, but for what the clocks of catalogues differ.
+func positionBefore(ctx context.Context, store events.Store, head uint64, at time.Time) (uint64, error) {
+	low, high := uint64(0), head // the event behind low may be the one; that behind high is it, or is not there
+	for low < high {
+		middle := low + (high-low)/2
+		page, err := store.After(ctx, middle, 1)
+		if err != nil {
+			return 0, fmt.Errorf("find the position of %s: %w", at.Format(time.RFC3339), err)
+		}
+		if len(page) == 1 && page[0].Time.Before(at) {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low, nil
+}
