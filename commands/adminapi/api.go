@@ -42,8 +42,8 @@ type Config struct {
 	// ReplayTopic publishes events again, and tells how far it is; the first time before it begins, and
 	// never with done. ErrNotLeading, ErrReplaying: it is refused. nil: this API cannot.
 	ReplayTopic func(ctx context.Context, what TopicReplay, told func(TopicProgress) error) (TopicProgress, error)
-	Clock          func() time.Time      // nil: time.Now
-	Loopback       bool                  // it is served on loopback, and to the names of that alone
+	Clock       func() time.Time // nil: time.Now
+	Loopback    bool             // it is served on loopback, and to the names of that alone
 	// Patience is how long a client may take to read the next part of a long answer before it
 	// is cut off; 0: 30 s.
 	Patience time.Duration
