@@ -150,6 +150,10 @@ func pageKey(page int) string { return fmt.Sprintf("%s%03d", prefixSums, page) }
 
 func (s *Sums) encodePage(page int) []byte { return new(tally).pageAfter(s, page) }
 
+func (s *Sums) emptyPage(page int) bool {
+	return *(*[pageBuckets]uint64)(s[page*pageBuckets:]) == [pageBuckets]uint64{}
+}
+
 func (s *Sums) decodePage(page int, value []byte) error {
 	b, err := unseal(pageKey(page), value)
 	if err != nil {

@@ -352,13 +352,18 @@ func decodeQuarantine(id events.StreamID, b []byte) *Quarantine {
 // maxReason is the most octets of a reason that are kept: it may repeat what an event says.
 const maxReason = 500
 
-// SetQuarantine stops following a stream: what was folded of it is still served, flagged.
-func (tx *Tx) SetQuarantine(q Quarantine) error {
+// encodeQuarantine cuts a reason that is too long, in place.
+func encodeQuarantine(q *Quarantine) ([]byte, error) {
 	q.Error = strings.ToValidUTF8(q.Error, "\uFFFD")
 	if len(q.Error) > maxReason {
 		q.Error = strings.ToValidUTF8(q.Error[:maxReason], "") + "…"
 	}
-	b, err := json.Marshal(q)
+	return json.Marshal(q)
+}
+
+// SetQuarantine stops following a stream: what was folded of it is still served, flagged.
+func (tx *Tx) SetQuarantine(q Quarantine) error {
+	b, err := encodeQuarantine(&q)
 	if err != nil {
 		return err
 	}
