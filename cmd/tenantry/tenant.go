@@ -32,7 +32,7 @@ func newTenantShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show one tenant as the store has it",
-		Example: "  tenantry tenant show ten_acme\n  tenantry tenant show ten_acme --as-of 2026-11-01T12:00:00Z",
+		Example: "  tenantry tenant show ten_acme\n  tenantry tenant show ten_acme --version 2",
 		Args:    takesTenant,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if version.value > 0 && flagValue(cmd, "as-of") != "" {
