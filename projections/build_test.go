@@ -143,10 +143,12 @@ func TestFoldSource_OfAnyLogUpToAnyVector_IsWhatTheProjectorHasThere(t *testing.
 		partitions := rapid.IntRange(1, 5).Draw(rt, "partitions")
 		n := newNode(t, partitions, log)
 		records := published(n.source.id, log, partitions, byKey(partitions))
-		vector := make([]uint64, partitions)
+		vector, toEnd := make([]uint64, partitions), rapid.Bool().Draw(rt, "to the end")
 		var arrivals []int // the partitions whose next record arrives
 		for p := range records {
-			vector[p] = uint64(rapid.IntRange(0, len(log)).Draw(rt, "cutoff"))
+			if vector[p] = uint64(len(log)); !toEnd {
+				vector[p] = uint64(rapid.IntRange(0, len(log)).Draw(rt, "cutoff"))
+			}
 			records[p] = slices.DeleteFunc(records[p], func(r record) bool { return r.Event.Position > vector[p] })
 			arrivals = append(arrivals, slices.Repeat([]int{p}, len(records[p]))...)
 		}
@@ -183,6 +185,26 @@ func TestFoldSource_OfAnyLogUpToAnyVector_IsWhatTheProjectorHasThere(t *testing.
 			rt.Error(err)
 		}
 	})
+}
+
+// What tenants say about one hostname contradicts itself only where one of them is in quarantine, which
+// random logs seldom bring together.
+func TestFoldSource_OfHostnamesThatMove_WhicheverEventCannotBeFolded_IsWhatTheProjectorHas(t *testing.T) {
+	for name, log := range histories(t) {
+		for position := range log {
+			bad := spoilt(log, uint64(position)+1)
+			n := newNode(t, 1, bad)
+			n.mustDeliver(published(n.source.id, bad, 1, byKey(1))[0]...)
+			entries, _, _ := entriesOf(t, &memoryWhole{head: events.Head{Position: uint64(len(log))}, log: bad}, FoldConfig{Partitions: 1})
+			want, _, _ := stored(t, n.model)
+			if diff := gocmp.Diff(want, entries); diff != "" {
+				t.Errorf("%s, without position %d: entries (-projector +fold)\n%s", name, position+1, diff)
+			}
+			if err := n.model.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 func TestFoldSource_ThatDiesHalfWayOrIsTooShort_IsAnError(t *testing.T) {
