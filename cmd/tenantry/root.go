@@ -40,7 +40,7 @@ which beats the file. Flags that say what one call prints, such as --output and
 	flags.Var(newChoice("info", "debug", "info", "warn", "error"), "log-level", "what to log: debug, info, warn or error, and what is above")
 	flags.Var(newChoice("text", "text", "json"), "log-format", "how to log: text or json")
 	root.AddCommand(
-		newDev(), newCatalogue(), newRegionCommand(), newMigrate(), newImport(), newExport(), newLookup(), newTenant(), newStatus(), newHealth(), newConfig(), newVersion(),
+		newDev(), newCatalogue(), newRegionCommand(), newMigrate(), newReplay(), newImport(), newExport(), newLookup(), newTenant(), newStatus(), newHealth(), newConfig(), newVersion(),
 	)
 	root.SetHelpCommand(newHelp())
 	return root

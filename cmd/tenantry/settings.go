@@ -19,6 +19,7 @@ import (
 var notSettings = []string{
 	"help", "config", "output", "dry-run", // how this call is done
 	"version", "as-of", "status", "group", "home-region", // what of it is shown
+	"topic", "since", "tenant", "rate", "restart", // what is replayed, and how
 }
 
 // envName is the environment variable of a flag.

@@ -55,7 +55,17 @@
 //
 // The topic holds what Kafka's retention leaves of it. A partition with no record at all is
 // published anew from position 1: an empty topic gets the whole log, and a region that has it
-// already skips it.
+// already skips it. A range that is lost in the middle is not noticed here, since the last record shows
+// that all was published: regions notice, and for other readers there is Replay.
+//
+// # Publishing again
+//
+// Replay publishes events once more, between the batches of the session that leads and by its
+// producer: so what was said of order and of fences holds for it, which no second writer
+// could promise. Such an event carries ce_replayed, the position up to which the partition was complete
+// before it, and is else as it was, its ce_previous included; who reads by positions skips it. Each
+// batch ends with a watermark that repeats how far the partition is, since the next session goes by the
+// last record; where a batch was cut short, it looks behind the events that were published again.
 //
 // # When something fails
 //

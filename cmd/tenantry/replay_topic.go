@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+const (
+	// askLeader is how long a catalogue that publishes is looked for: behind a load balancer another
+	// may answer next time, and after a fail-over another leads within seconds.
+	askLeader      = 15 * time.Second
+	askLeaderPause = 500 * time.Millisecond
+)
+
+// topicHelp is what `replay --help` says of --topic.
+const topicHelp = `With --topic it publishes events again, into the topic and from the store, behind what the
+topic holds: for readers of the topic who have lost them. The catalogue that leads does it (--admin),
+between the new events, so that order and fences stay as they are. Regions have every event
+already, and skip what is published again. A topic that was deleted or emptied needs none
+of this: the relay fills it by itself. Broken off, the same command goes on where it was.`
+
+// addTopicFlags gives `replay` what --topic needs besides --tenant, --data-dir and --output.
+func addTopicFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.Bool("topic", false, "publish events again, into the topic")
+	flags.Var(newSince(), "since", "with --topic: the first event to publish, by its position, or by a time such as 2027-01-31T12:00:00Z; empty: all")
+	flags.Var(&number{max: 1_000_000}, "rate", "with --topic: events a second at most; 0: as fast as it goes")
+	flags.Bool("restart", false, "with --topic: begin anew where the same replay was broken off")
+	addRemote(cmd, "admin", "with --topic: URL of the admin API of the catalogue that leads", defaultAdmin)
+}
+
+// topicWanted tells whether `replay` was called with --topic.
+func topicWanted(cmd *cobra.Command) bool { return flagValue(cmd, "topic") == "true" }
+
+// newSince is a position or a time; "": neither.
+func newSince() *checked {
+	return &checked{kind: "position or time", check: func(s string) error {
+		if s == "" {
+			return nil
+		}
+		if _, err := strconv.ParseUint(s, 10, 63); err == nil && s != "0" {
+			return nil
+		}
+		if _, err := time.Parse(time.RFC3339, s); err != nil {
+			return errors.New("it is neither a position from 1 on, such as 10943, nor a time such as 2027-01-31T12:00:00Z")
+		}
+		return nil
+	}}
+}
+
+// topicRequest is the body of POST /v1/topic/replay.
+type topicRequest struct {
+	Since     uint64 `json:"since,omitzero"`
+	SinceTime string `json:"since_time,omitzero"`
+	Tenant    string `json:"tenant,omitzero"`
+	Rate      int    `json:"rate,omitzero"`
+	Restart   bool   `json:"restart,omitzero"`
+}
+
+// topicLine is a line of its answer, and what is printed at the end.
+type topicLine struct {
+	From     uint64        `json:"from"`
+	Position uint64        `json:"position"`
+	UpTo     uint64        `json:"up_to"`
+	Events   uint64        `json:"events"`
+	Resumed  bool          `json:"resumed,omitzero"`
+	Done     bool          `json:"done,omitzero"`
+	Error    *problemError `json:"error,omitzero"`
+}
+
+// replayTopic is `replay --topic`.
+func replayTopic(cmd *cobra.Command) error {
+	ask := topicRequest{Tenant: flagValue(cmd, "tenant"), Restart: flagValue(cmd, "restart") == "true"}
+	var err error
+	if ask.Rate, err = strconv.Atoi(flagValue(cmd, "rate")); err != nil {
+		return usage("--rate: %w", err)
+	}
+	if since := flagValue(cmd, "since"); since != "" {
+		if ask.Since, err = strconv.ParseUint(since, 10, 63); err != nil {
+			ask.SinceTime = since
+		}
+	}
+	admin, err := adminURL(cmd)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	shown := newTopicProgress(cmd)
+	end, published, err := askUntilDone(cmd, admin, ask, shown)
+	shown.end()
+	took := time.Since(began)
+	switch {
+	case errors.Is(err, errStopped), cmd.Context().Err() != nil:
+		return fmt.Errorf("stopped at position %d of %d: the same command goes on from there", end.Position, end.UpTo)
+	case err != nil:
+		return err
+	case asJSON(cmd):
+		return printJSON(cmd, topicResult{From: end.From, UpTo: end.UpTo, Events: published, Seconds: took.Seconds()})
+	}
+	return printf(cmd, "published again: %s, of the positions %d to %d (%.1f s)\n", count(int(published), "event"), end.From, end.UpTo, took.Seconds()) //nolint:gosec // a count
+}
+
+// topicResult is what --output json prints.
+type topicResult struct {
+	From    uint64  `json:"from"`
+	UpTo    uint64  `json:"up_to"`
+	Events  uint64  `json:"events"`
+	Seconds float64 `json:"seconds"`
+}
+
+// askUntilDone asks for the replay, and again where the catalogue that did it went away or lost the
+// lead, or another than the leader was asked.
+func askUntilDone(cmd *cobra.Command, admin string, ask topicRequest, shown *topicProgress) (last topicLine, published uint64, err error) {
+	var first uint64
+	patience := time.Now().Add(askLeader)
+	for {
+		at, err := replayOnce(cmd, admin, ask, shown)
+		if at.UpTo > 0 || at.Done {
+			if last = at; first == 0 {
+				first = at.From
+			}
+		}
+		if at.Events > 0 {
+			published += at.Events
+			patience = time.Now().Add(askLeader) // it moves
+			ask.Restart = false
+		}
+		last.From = cmp.Or(first, last.From)
+		if err == nil || cmd.Context().Err() != nil {
+			return last, published, err
+		}
+		p, isProblem := errors.AsType[*problemError](err)
+		again := !isProblem && first > 0 || isProblem && (p.is("not-leading") || p.is("unavailable"))
+		if !again || time.Now().After(patience) {
+			if last.Position > 0 {
+				err = fmt.Errorf("broken off at position %d of %d (%w): the same command goes on from there", last.Position, last.UpTo, err)
+			}
+			return last, published, err
+		}
+		if wait(cmd.Context(), askLeaderPause) != nil {
+			return last, published, errStopped
+		}
+	}
+}
+
+// wait waits, or returns the context's error.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// replayOnce is one request, and the last line of its answer.
+func replayOnce(cmd *cobra.Command, admin string, ask topicRequest, shown *topicProgress) (last topicLine, err error) {
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return last, err
+	}
+	resp, err := request(cmd.Context(), cmd, http.MethodPost, admin+"/v1/topic/replay", bytes.NewReader(body), http.Header{
+		"Content-Type": {"application/json"}, "Accept": {"application/x-ndjson"},
+	})
+	if err != nil {
+		return last, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	for {
+		raw, err := lines.ReadBytes('\n')
+		if err != nil {
+			if cmd.Context().Err() != nil {
+				return last, errStopped
+			}
+			return last, fmt.Errorf("the catalogue at %s broke off: %w", admin, err)
+		}
+		var line topicLine
+		if err := json.Unmarshal(raw, &line); err != nil {
+			return last, fmt.Errorf("read the answer: %w", err)
+		}
+		last = line
+		shown.show(line)
+		switch {
+		case line.Error != nil:
+			return last, line.Error
+		case line.Done:
+			return last, nil
+		}
+	}
+}
+
+// topicProgress shows how far a replay of the topic is: a bar with rate and time left on a terminal,
+// else a plain line now and then.
+type topicProgress struct {
+	out         io.Writer
+	bar         *progressbar.ProgressBar // nil: no terminal
+	terminal    *os.File
+	began, told time.Time
+	first       uint64 // position at which it began
+}
+
+func newTopicProgress(cmd *cobra.Command) *topicProgress {
+	p := &topicProgress{out: cmd.ErrOrStderr(), began: time.Now(), told: time.Now()}
+	if f, ok := p.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.terminal = f
+	}
+	return p
+}
+
+func (p *topicProgress) show(line topicLine) {
+	if p.first == 0 && line.From > 0 {
+		p.first = line.From - 1
+		if line.Resumed {
+			fmt.Fprintf(p.out, "going on at position %d, where this replay was broken off\n", line.From)
+		}
+	}
+	done, all := int64(line.Position-min(p.first, line.Position)), int64(line.UpTo-min(p.first, line.UpTo)) //nolint:gosec // positions
+	if p.terminal != nil && p.bar == nil && all > 0 {
+		p.bar = progressbar.NewOptions64(all,
+			progressbar.OptionSetWriter(p.terminal), progressbar.OptionSetDescription("publish again"), progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetPredictTime(true))
+	}
+	if p.bar != nil {
+		_ = p.bar.Set64(done) // a bar that cannot be drawn must not stop the work
+		return
+	}
+	if p.terminal != nil || time.Since(p.told) < plainEvery || all == 0 {
+		return
+	}
+	p.told = time.Now()
+	took := time.Since(p.began)
+	text := fmt.Sprintf("publish again: position %d of %d, %.0f a second", line.Position, line.UpTo, float64(done)/took.Seconds())
+	if done > 0 {
+		left := time.Duration(float64(took) * float64(all-done) / float64(done))
+		text += fmt.Sprintf(", %d%%, about %s left", done*100/all, left.Round(time.Second))
+	}
+	fmt.Fprintln(p.out, text)
+}
+
+func (p *topicProgress) end() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+	}
+}
