@@ -81,7 +81,8 @@
 //	topic has other partitions          Run returns ErrPartitions, and nothing was written
 //	topic deleted while running         makes it again (Config.MakeTopic), or waits until somebody does; what it holds then
 //	                                    is as after a loss, see above; Status: stalled or failing
-//	topic was emptied                   all is published again from position 1
+//	topic was emptied                   all is published again from position 1, where no relay wrote a watermark into it since;
+//	                                    else it is as after retention, and Replay is what fills it
 //	another writer in the topic         session ends; Status: failing; failures_total{cause="disturbed"}
 //	lead lost                           session ends; it waits for the lead again; Status: standby
 //	shut out by another relay           the same; failures_total{cause="lead"}
