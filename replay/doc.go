@@ -1,14 +1,14 @@
 // Package replay holds a region's copy against the source of truth, and makes it equal: all of it
 // ([Rebuild]), or just what differs ([Verify], [Repair]). It goes around Kafka.
 //
-//	                source of truth
-//	                   │ all streams, at one moment
-//	                   ▼
-//	    replay ── fold ──▶ gen-0008.building ── read back, compare ──▶ gen-0008
-//	      │                                                             │
-//	      │ control.sock: look into, mend, adopt                        │ pointer moved
-//	      ▼                                                             ▼
-//	    node  ◀── Kafka ── follows both until the new one has all ── look-ups turn to it
+//	            source of truth
+//	               │ all streams, at one moment
+//	               ▼
+//	replay ── fold ──▶ gen-0008.building ── read back, compare ──▶ gen-0008
+//	  │                                                             │
+//	  │ control.sock: look into, mend, adopt                        │ pointer moved
+//	  ▼                                                             ▼
+//	node  ◀── Kafka ── follows both until the new one has all ── look-ups turn to it
 //
 // A replay works on a [Region]: a node that runs, through the Unix socket in the region's directory
 // ([Dial], [Serve]), or the directory itself while no node has it ([OpenStopped]). [Open] finds out

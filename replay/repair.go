@@ -1,0 +1,207 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// RepairReport is what a repair found and did.
+type RepairReport struct {
+	Report          // of the comparison before
+	Repaired int    // streams that were folded anew, and entries that were removed
+	Again    uint64 // position at which they were compared again
+	// Left are those that differ still. There should be none.
+	Left []Difference
+}
+
+const (
+	repairBatch = 500    // streams that the node is asked to mend at once
+	maxRecheck  = 20_000 // streams that are compared again one by one; beyond, everything is
+)
+
+// Repair compares a region's copy with the source as [Verify] does, mends what differs and nothing
+// else, and compares that again. The node goes on serving and folding.
+func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
+	cfg.defaults()
+	tell := cfg.Each
+	var found []Difference
+	mended := 0
+	var batch []StreamRepair
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		n, err := cfg.Region.Repair(ctx, batch)
+		mended += n
+		if err != nil {
+			return fmt.Errorf("mend the region's copy: %w", err)
+		}
+		batch = nil
+		return nil
+	}
+	cfg.Each = func(d Difference) error {
+		if err := tell(d); err != nil {
+			return err
+		}
+		if len(found) <= maxRecheck {
+			found = append(found, d)
+		}
+		if batch = append(batch, d.repair()); len(batch) < repairBatch {
+			return nil
+		}
+		return flush()
+	}
+	report, err := Verify(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := flush(); err != nil {
+		return nil, err
+	}
+	out := &RepairReport{Report: *report, Repaired: mended, Again: report.Position}
+	if report.Equal() {
+		return out, nil
+	}
+	if cfg.Tenant.IsZero() {
+		// What damage did to the copy behind the back of its sums is in them still.
+		if err := cfg.Region.Recount(ctx); err != nil {
+			return nil, fmt.Errorf("count the region's copy anew: %w", err)
+		}
+	}
+	cfg.Each = func(d Difference) error {
+		out.Left = append(out.Left, d)
+		return nil
+	}
+	if len(found) > maxRecheck {
+		again, err := Verify(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		out.Again = again.Position
+		return out, nil
+	}
+	out.Again, err = recheck(ctx, cfg, found)
+	return out, err
+}
+
+// recheck compares again what was mended, and says at which position.
+func recheck(ctx context.Context, cfg VerifyConfig, found []Difference) (position uint64, err error) {
+	in, err := cfg.Region.Inspect(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look into the region's copy: %w", err)
+	}
+	defer func() {
+		if closeErr := in.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	c := &comparison{cfg: cfg, in: in, report: &Report{Position: in.Progress().Position()}}
+	head, err := cfg.Source.Head(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask the source for its head: %w", err)
+	}
+	c.report.Source = head.Position
+	for i := range found {
+		d, err := c.again(ctx, &found[i])
+		if err != nil {
+			return 0, err
+		}
+		if d != nil {
+			if err := cfg.Each(*d); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return c.report.Position, nil
+}
+
+// again compares one stream by what is known of it: the entries that it should have, and those that it
+// had.
+func (c *comparison) again(ctx context.Context, was *Difference) (*Difference, error) {
+	keys := make(map[string]struct{})
+	for _, k := range was.Keys {
+		keys[string(k)] = struct{}{}
+	}
+	for _, h := range was.held {
+		keys[hostnamePrefix+h.String()] = struct{}{}
+	}
+	for _, h := range was.Hostnames {
+		keys[hostnamePrefix+h.Hostname] = struct{}{}
+	}
+	var want []Entry
+	if !was.Stream.IsZero() {
+		keys[readmodel.RecordKey(was.Stream)] = struct{}{}
+		records, err := c.load(ctx, was.Stream)
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range records {
+			if e, ok := kv.Entry(); ok {
+				want = append(want, e)
+				keys[e.Key] = struct{}{}
+			}
+		}
+	}
+	var have []Entry
+	var damaged []Key
+	for key := range keys {
+		value, err := c.in.Record(ctx, key)
+		if err != nil {
+			return nil, fmt.Errorf("read the region's copy: %w", err)
+		}
+		if value == nil {
+			continue
+		}
+		switch e, ok := (KV{Key: key, Value: value}).Entry(); {
+		case !ok:
+		case e.Stream.IsZero():
+			damaged = append(damaged, Key(key))
+		case e.Stream == was.Stream:
+			have = append(have, e)
+		}
+	}
+	slices.Sort(damaged)
+	if was.Stream.IsZero() || len(damaged) > 0 {
+		if len(damaged) == 0 {
+			return nil, nil
+		}
+		return &Difference{Stream: was.Stream, Kind: Damaged, Keys: damaged}, nil
+	}
+	if sameEntries(have, want) {
+		return nil, nil
+	}
+	return c.difference(ctx, was.Stream, have, want)
+}
+
+// TenantState is what the source says of a tenant.
+type TenantState int
+
+// What a tenant can be by the source.
+const (
+	TenantUnknown TenantState = iota // there never was one
+	TenantPurged
+	TenantThere
+)
+
+// AskTenant asks the source about a tenant.
+func AskTenant(ctx context.Context, source Source, id events.TenantID) (TenantState, error) {
+	log, err := source.Load(ctx, id.Stream(), 0)
+	if err != nil {
+		return 0, fmt.Errorf("read %s from the source: %w", id, err)
+	}
+	if len(log) == 0 {
+		return TenantUnknown, nil
+	}
+	for _, e := range log {
+		if p, err := e.Payload(); err == nil {
+			if _, purged := p.(events.TenantPurged); purged {
+				return TenantPurged, nil
+			}
+		}
+	}
+	return TenantThere, nil
+}

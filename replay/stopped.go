@@ -1,0 +1,223 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// Stopped is a region's directory while no node has it. Until Close, none can start on it.
+type Stopped struct {
+	dir    readmodel.Dir
+	region string
+	source Source
+	log    *slog.Logger
+	unlock func() error
+
+	mu    sync.Mutex
+	model *readmodel.Model // nil: not opened yet, or there is none
+	why   error            // why there is none
+}
+
+// OpenStopped takes the directory of a region of which no node runs; else it is a
+// [readmodel.ErrInUse]. The source is what a repair reads.
+func OpenStopped(dir readmodel.Dir, region string, source Source, log *slog.Logger) (*Stopped, error) {
+	unlock, err := dir.Lock()
+	if err != nil {
+		return nil, err
+	}
+	return &Stopped{dir: dir, region: region, source: source, log: log, unlock: unlock}, nil
+}
+
+// Close lets a node have the directory.
+func (s *Stopped) Close() error { return errors.Join(s.closeModel(), s.unlock()) }
+
+func (s *Stopped) closeModel() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.model == nil {
+		return nil
+	}
+	err := s.model.Close()
+	s.model = nil
+	return err
+}
+
+// stoppedCache is of the documents of a model that answers no look-ups.
+const stoppedCache = 1 << 20
+
+// open opens the live generation, where there is one that can be used.
+func (s *Stopped) open() (*readmodel.Model, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.model != nil || s.why != nil {
+		return s.model, s.why
+	}
+	name, err := s.dir.Current()
+	if err != nil {
+		s.why = err
+		return nil, err
+	}
+	m, err := readmodel.Open(readmodel.Config{Dir: s.dir.Path(name), CacheBytes: stoppedCache, Logger: s.log})
+	if err != nil {
+		s.why = err
+		return nil, err
+	}
+	if !m.Progress().Complete {
+		s.why = errors.Join(fmt.Errorf("%w: %s was never complete", readmodel.ErrNoModel, name), m.Close())
+		return nil, s.why
+	}
+	s.model = m
+	return m, nil
+}
+
+// Info is of the live generation. A generation that cannot be used is none: Complete is false then.
+func (s *Stopped) Info(context.Context) (Info, error) {
+	info := Info{Region: s.region}
+	name, err := s.dir.Current()
+	if errors.Is(err, readmodel.ErrNoGeneration) {
+		return info, nil
+	}
+	if err != nil {
+		return info, err
+	}
+	info.Generation = name
+	m, err := s.open()
+	switch {
+	case noCopy(err):
+		s.log.Warn("the region's read model cannot be used", "generation", name, "err", err)
+		return info, nil
+	case err != nil:
+		return info, err
+	}
+	info.of(m.Progress())
+	return info, nil
+}
+
+// noCopy tells that there is no copy that could be looked into, and that it takes a rebuild.
+func noCopy(err error) bool {
+	return errors.Is(err, readmodel.ErrNoGeneration) || errors.Is(err, readmodel.ErrUnusable) || errors.Is(err, readmodel.ErrNoModel)
+}
+
+// of fills in what a model's progress says.
+func (i *Info) of(p *readmodel.Progress) {
+	i.StoreID, i.Position, i.Partitions, i.Complete = p.StoreID, p.Position(), len(p.Partitions), p.Complete
+}
+
+// Inspect is the live generation's.
+func (s *Stopped) Inspect(context.Context) (Inspection, error) {
+	m, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	in, err := m.Inspect()
+	if err != nil {
+		return nil, err
+	}
+	return local{in}, nil
+}
+
+// Repair folds streams of the live generation anew.
+func (s *Stopped) Repair(ctx context.Context, repairs []StreamRepair) (int, error) {
+	m, err := s.open()
+	if err != nil {
+		return 0, err
+	}
+	n, err := repairModel(ctx, m, s.source, repairs, s.log)
+	if err != nil {
+		return n, err
+	}
+	return n, m.Sync()
+}
+
+// Recount counts the live generation anew.
+func (s *Stopped) Recount(ctx context.Context) error {
+	m, err := s.open()
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.Recount(ctx), m.Sync())
+}
+
+// Adopt points the directory to another generation: the next node to start opens that one.
+func (s *Stopped) Adopt(_ context.Context, generation string) error {
+	if err := s.closeModel(); err != nil {
+		return err
+	}
+	s.why = nil
+	return s.dir.SetCurrent(generation)
+}
+
+// opening is how long a node that is about to start, or to stop, is waited for.
+const opening = 10 * time.Second
+
+// Open finds a region's copy: that of the node that runs on its directory, or else the directory's
+// own.
+func Open(ctx context.Context, dir readmodel.Dir, region string, source Source, log *slog.Logger) (Region, error) {
+	deadline := time.Now().Add(opening)
+	for {
+		c, err := Dial(ctx, dir)
+		if err == nil {
+			return named(ctx, c, region)
+		}
+		if !errors.Is(err, ErrNoNode) {
+			return nil, err
+		}
+		s, err := OpenStopped(dir, region, source, log)
+		if err == nil {
+			return s, nil
+		}
+		if !errors.Is(err, readmodel.ErrInUse) {
+			return nil, err
+		}
+		if !time.Now().Before(deadline) {
+			return nil, fmt.Errorf("%w; it does not answer on %s: it may be another replay, or a node of an older version, which has to be stopped", err, dir.Path(socketFile))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// ErrOtherRegion says that a directory belongs to another region than the one that was named.
+var ErrOtherRegion = errors.New("the directory belongs to another region")
+
+// named refuses a node of another region.
+func named(ctx context.Context, c *Client, region string) (Region, error) {
+	info, err := c.Info(ctx)
+	if err == nil && info.Region != region {
+		err = fmt.Errorf("%w: the node that runs on %s (pid %d) serves %s, and not %s", ErrOtherRegion, c.dir, info.PID, info.Region, region)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Rollback points the directory to the generation before.
+func (s *Stopped) Rollback(ctx context.Context) (string, error) {
+	name, err := previous(s.dir)
+	if err != nil {
+		return "", err
+	}
+	// What cannot be opened is nothing to go back to.
+	m, err := readmodel.Open(readmodel.Config{Dir: s.dir.Path(name), CacheBytes: stoppedCache, Logger: s.log})
+	if err != nil {
+		return "", fmt.Errorf("go back to %s: %w", name, err)
+	}
+	complete := m.Progress().Complete
+	if err := m.Close(); err != nil {
+		return "", err
+	}
+	if !complete {
+		return "", fmt.Errorf("go back to %s: %w: it was never complete", name, readmodel.ErrUnusable)
+	}
+	return name, s.Adopt(ctx, name)
+}

@@ -1,0 +1,244 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// VerifyConfig says what to compare, and how.
+type VerifyConfig struct {
+	Region Region
+	Source Source
+	// Dir is where to keep what is compared, some 150 octets a tenant, until the end; "": where the system
+	// keeps such.
+	Dir string
+	// Rate is how many entries of the copy are read a second at most; 0: as fast as it goes.
+	Rate int
+	// Tenant is the only one to compare; zero: all that there is.
+	Tenant events.TenantID
+	// Details is of how many streams it is told which fields differ; 0: 1000. All are named.
+	Details int
+	// Each is called with each stream that differs, in the order of IDs where they are not very many.
+	Each     func(Difference) error
+	Progress func(stage string, done, total uint64)
+	Logger   *slog.Logger
+	// Patience is how long a source is waited for that is a little behind the copy, as a replica of the
+	// database may be; 0: 5 s.
+	Patience time.Duration
+}
+
+const (
+	defaultDetails  = 1000
+	defaultPatience = 5 * time.Second
+)
+
+// groupEntries is how many entries of a copy are held at once while what differs is looked for, at
+// some 150 octets each.
+const groupEntries = 250_000
+
+func (cfg *VerifyConfig) defaults() {
+	if cfg.Details == 0 {
+		cfg.Details = defaultDetails
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = defaultPatience
+	}
+	if cfg.Each == nil {
+		cfg.Each = func(Difference) error { return nil }
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(string, uint64, uint64) {}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Verify compares a region's copy with the source, at the position at which the copy is now: nothing
+// is stopped, and what is folded meanwhile is none of it. It changes nothing.
+func Verify(ctx context.Context, cfg VerifyConfig) (*Report, error) {
+	cfg.defaults()
+	began := time.Now()
+	info, err := cfg.Region.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in, err := cfg.Region.Inspect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look into the region's copy: %w", err)
+	}
+	r, err := compare(ctx, cfg, in)
+	if err := errors.Join(err, in.Close()); err != nil {
+		return nil, err
+	}
+	r.Region, r.Generation, r.Took = info.Region, info.Generation, time.Since(began)
+	return r, nil
+}
+
+// compare is Verify of one moment.
+func compare(ctx context.Context, cfg VerifyConfig, in Inspection) (*Report, error) {
+	cfg.defaults()
+	if _, err := checkSource(ctx, cfg.Source, in.Progress(), cfg.Patience); err != nil {
+		return nil, err
+	}
+	c := &comparison{cfg: cfg, in: in, report: &Report{StoreID: in.Progress().StoreID, Position: in.Progress().Position()}}
+	var err error
+	if c.ledger, err = newLedger(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(c.run(ctx), c.ledger.close()); err != nil {
+		return nil, err
+	}
+	return c.report, nil
+}
+
+// comparison is one under way.
+type comparison struct {
+	cfg     VerifyConfig
+	in      Inspection
+	ledger  *ledger
+	report  *Report
+	scanned *Scanned
+	damaged map[string]struct{} // keys that nobody was named for yet
+	holders holders
+	told    int // with details
+}
+
+func (c *comparison) run(ctx context.Context) error {
+	if !c.cfg.Tenant.IsZero() {
+		return c.runOne(ctx)
+	}
+	if err := c.readBoth(ctx); err != nil {
+		return err
+	}
+	kept := c.in.Maintained()
+	c.report.WrongSums = count(differ(&kept, &c.scanned.Sums))
+	wrong := differ(&c.ledger.sums, &c.scanned.Sums)
+	c.damaged = make(map[string]struct{}, len(c.scanned.Damaged))
+	for _, key := range c.scanned.Damaged {
+		c.damaged[key] = struct{}{}
+	}
+	if wrong.Empty() && len(c.damaged) == 0 {
+		return nil
+	}
+	return c.descend(ctx, wrong)
+}
+
+// readBoth sums what the copy holds and what the source says, at the same time.
+func (c *comparison) readBoth(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	scanned := make(chan error, 1)
+	go func() {
+		var err error
+		if c.scanned, err = c.in.Scan(ctx, c.cfg.Rate); err != nil {
+			cancel()
+		}
+		scanned <- err
+	}()
+	err := c.readSource(ctx)
+	if err != nil {
+		cancel()
+	}
+	// The one that ended by itself is the reason; the other was told to.
+	if scanErr := <-scanned; scanErr != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return fmt.Errorf("read the region's copy: %w", scanErr)
+	}
+	if err != nil {
+		return err
+	}
+	c.report.Entries = c.scanned.Entries
+	c.report.Tenants, c.report.Streams = c.ledger.tenants, c.ledger.streams
+	return nil
+}
+
+// readSource writes down what the source says that the copy should hold.
+func (c *comparison) readSource(ctx context.Context) error {
+	whole, err := c.cfg.Source.Whole(ctx)
+	if err != nil {
+		return fmt.Errorf("read the source: %w", err)
+	}
+	c.report.Source = whole.Head().Position
+	err = c.foldAll(ctx, whole)
+	if err := errors.Join(err, whole.Close()); err != nil {
+		return fmt.Errorf("read the source: %w", err)
+	}
+	return nil
+}
+
+func (c *comparison) foldAll(ctx context.Context, whole events.Whole) error {
+	progress := c.in.Progress()
+	if head := whole.Head(); head.StoreID != progress.StoreID {
+		return fmt.Errorf("%w: it became store %s meanwhile", ErrOtherStore, head.StoreID)
+	}
+	_, err := projections.FoldSource(ctx, whole, projections.FoldConfig{
+		Partitions: len(progress.Partitions), Cutoff: cutoffs(progress),
+		Progress: func(done, total uint64) { c.cfg.Progress("compare", done, total) },
+	}, func(_ int, stream events.StreamID, records []KV) error { return c.ledger.add(stream, records) })
+	return err
+}
+
+// runOne compares one tenant.
+func (c *comparison) runOne(ctx context.Context) error {
+	stream := c.cfg.Tenant.Stream()
+	set := new(BucketSet)
+	set.Add(readmodel.BucketOf(stream))
+	here := make(map[events.StreamID][]Entry)
+	if err := c.in.Entries(ctx, set, func(e Entry) error {
+		if e.Stream == stream {
+			here[stream] = append(here[stream], e)
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("read the region's copy: %w", err)
+	}
+	head, err := c.cfg.Source.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the source for its head: %w", err)
+	}
+	c.report.Source = head.Position
+	records, err := c.load(ctx, stream)
+	if err != nil {
+		return err
+	}
+	if len(records) > 0 {
+		if err := c.ledger.add(stream, records); err != nil {
+			return err
+		}
+	}
+	c.report.Tenants, c.report.Streams = c.ledger.tenants, c.ledger.streams
+	c.report.Entries = uint64(len(here[stream]))
+	return c.compareGroup(ctx, set, here)
+}
+
+// load is what the source says of one stream, as far as the copy had come.
+func (c *comparison) load(ctx context.Context, stream events.StreamID) (records []KV, err error) {
+	progress := c.in.Progress()
+	log, err := c.cfg.Source.Load(ctx, stream, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %s from the source: %w", stream, err)
+	}
+	one := oneStream{head: events.Head{StoreID: progress.StoreID, Position: uint64(len(log))}, stream: log}
+	_, err = projections.FoldSource(ctx, one, projections.FoldConfig{Partitions: len(progress.Partitions), Cutoff: cutoffs(progress)},
+		func(_ int, _ events.StreamID, kvs []KV) error {
+			records = append(records, kvs...)
+			return nil
+		})
+	return records, err
+}
+
+func count(s *BucketSet) (n int) {
+	for i := range Buckets {
+		if s.Has(i) {
+			n++
+		}
+	}
+	return n
+}
