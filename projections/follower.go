@@ -31,9 +31,7 @@ type follower struct {
 	rest     sync.Mutex
 	replaced bool // another has taken its place: nothing is committed any more
 
-	stop  context.CancelFunc // nil: not started
-	ended chan struct{}
-	err   error // why it ended by itself; read after ended
+	course atomic.Pointer[course] // nil: it does not follow now
 
 	// Only the goroutine that follows touches these.
 	retried     bool      // the streams in quarantine were tried again
@@ -41,13 +39,19 @@ type follower struct {
 	toldBad     time.Time // when a record that was passed over was logged
 }
 
+// course is one time of following.
+type course struct {
+	stop  context.CancelFunc
+	ended chan struct{}
+	err   error // why it ended; read after ended
+}
+
 // errReplaced ends a follower whose place another has taken.
 var errReplaced = errors.New("another generation has taken this one's place")
 
 func (p *Projector) newFollower(name string, m *readmodel.Model) *follower {
 	return &follower{
-		cfg: p.cfg, name: name, model: m, log: p.log.With("generation", name), metrics: p.metrics, tracer: p.tracer,
-		ready: p.ready.Load, ended: make(chan struct{}),
+		cfg: p.cfg, name: name, model: m, log: p.log.With("generation", name), metrics: p.metrics, tracer: p.tracer, ready: p.ready.Load,
 	}
 }
 
@@ -71,22 +75,40 @@ func (f *follower) sweep() error {
 	return err
 }
 
-// start follows in the background until end, or the context's. ended is closed when it has ended.
-func (f *follower) start(ctx context.Context) {
-	ctx, f.stop = context.WithCancel(ctx)
+// start follows in the background until it is interrupted, or fails in a way that it cannot mend.
+func (f *follower) start(ctx context.Context) *course {
+	ctx, stop := context.WithCancel(ctx)
+	c := &course{stop: stop, ended: make(chan struct{})}
+	f.rest.Lock()
+	defer f.rest.Unlock()
+	if f.replaced {
+		stop()
+		c.err = errReplaced
+		close(c.ended)
+		return c
+	}
+	f.course.Store(c)
 	go func() {
-		defer close(f.ended)
-		f.err = f.run(ctx)
+		defer close(c.ended)
+		defer stop()
+		c.err = f.run(ctx)
 	}()
+	return c
+}
+
+// interrupt lets following end, and does not wait for it.
+func (f *follower) interrupt() {
+	if c := f.course.Load(); c != nil {
+		c.stop()
+	}
 }
 
 // end stops following, and waits for it.
 func (f *follower) end() {
-	if f.stop == nil {
-		return
+	f.interrupt()
+	if c := f.course.Load(); c != nil {
+		<-c.ended
 	}
-	f.stop()
-	<-f.ended
 }
 
 // run follows until the context ends, or another generation has to take this one's place: then

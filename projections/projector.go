@@ -74,6 +74,8 @@ type Projector struct {
 	ready    atomic.Bool
 	trouble  atomic.Pointer[string] // why no generation can be built or followed now; nil: one can
 
+	turns turns
+
 	built     chan struct{} // closed when there is a model for the first time
 	buildOnce sync.Once
 }
@@ -158,10 +160,12 @@ func (p *Projector) Run(ctx context.Context) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	p.turns.open(ctx)
 	var waiting sync.WaitGroup
 	waiting.Go(func() { p.awaitReady(ctx) })
 	defer func() {
 		cancel()
+		p.turns.close()
 		waiting.Wait()
 		p.close()
 	}()
@@ -192,19 +196,16 @@ func (p *Projector) keep(ctx context.Context) error {
 	if f == nil {
 		return p.rebuild(ctx)
 	}
-	if f.stop == nil {
-		f.start(ctx)
+	c := f.course.Load()
+	if c == nil {
+		c = f.start(ctx)
 	}
-	<-f.ended
-	if errors.Is(f.err, errReplaced) || f != p.current.Load() {
+	<-c.ended
+	f.course.Store(nil) // it is started again where nothing takes its place
+	if errors.Is(c.err, errReplaced) || f != p.current.Load() {
 		return nil
 	}
-	// It may be started again: the generation that should take its place may not come about.
-	again := p.newFollower(f.name, f.model)
-	again.retried = f.retried
-	again.live.Store(true)
-	p.current.Store(again)
-	return f.err
+	return c.err
 }
 
 // close ends what runs on the live model, and closes it.

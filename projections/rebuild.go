@@ -12,8 +12,33 @@ import (
 )
 
 // rebuild builds a generation from the source of truth, turns look-ups to it, and removes the
-// others. Until it is whole the one before goes on serving.
+// others. Until it is whole the one before goes on serving. Where there is none, a generation that
+// is handed over meanwhile is as good, and comes in its place.
 func (p *Projector) rebuild(ctx context.Context) error {
+	before := p.current.Load()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	yields := cancel
+	if before != nil {
+		yields = nil
+	}
+	done, err := p.turns.take(ctx, "building a generation from the source of truth", yields)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if p.current.Load() != before {
+		return nil // another one has come meanwhile
+	}
+	err = p.rebuildNow(ctx)
+	if errors.Is(context.Cause(ctx), errYielded) {
+		p.log.Info("gave up building a generation", "reason", errYielded)
+		return nil
+	}
+	return err
+}
+
+func (p *Projector) rebuildNow(ctx context.Context) error {
 	p.metrics.rebuilds.Inc()
 	name, err := p.cfg.Dir.Next()
 	if err != nil {
@@ -25,7 +50,7 @@ func (p *Projector) rebuild(ctx context.Context) error {
 	// Whatever fails leaves nothing behind: what it took may be the room that the next try needs.
 	m, err := p.openModel(name)
 	if err != nil {
-		return errors.Join(err, p.cfg.Dir.Clean(p.Generation()))
+		return errors.Join(err, p.remove(name))
 	}
 	f := p.newFollower(name, m)
 	err = p.bootstrap(ctx, f)
@@ -35,7 +60,10 @@ func (p *Projector) rebuild(ctx context.Context) error {
 		crashpoint.Hit(crashpoint.RebuildAfterCurrent)
 	}
 	if err != nil {
-		return errors.Join(err, p.discard(m, p.Generation()))
+		if closeErr := m.Close(); closeErr != nil {
+			return errors.Join(err, fmt.Errorf("%w: %w", errNotClosed, closeErr))
+		}
+		return errors.Join(err, p.remove(name))
 	}
 	if err := p.discard(p.use(f), name); err != nil {
 		p.log.Error("the generation before was not removed", "err", err) // the next start does it

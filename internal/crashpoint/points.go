@@ -16,6 +16,9 @@ const (
 	RebuildMid           Point = "rebuild-mid"            // a generation is half built
 	RebuildBeforeCurrent Point = "rebuild-before-current" // it is whole, and not the one to serve
 	RebuildAfterCurrent  Point = "rebuild-after-current"  // it is the one to serve, and the old one is there
+	AdoptBeforeCurrent   Point = "adopt-before-current"   // a generation that was handed over has caught up, and look-ups go to the old one
+	AdoptAfterCurrent    Point = "adopt-after-current"    // a start would serve it, and look-ups go to the old one
+	AdoptAfterClose      Point = "adopt-after-close"      // look-ups go to it, and the old one is closed
 )
 
 // All are all points.
@@ -25,5 +28,6 @@ func All() []Point {
 		RelayBeforeProduce, RelayMidBatch, RelayAfterProduce, RelayAfterLead,
 		FoldBeforeCommit, FoldAfterCommit,
 		RebuildMid, RebuildBeforeCurrent, RebuildAfterCurrent,
+		AdoptBeforeCurrent, AdoptAfterCurrent, AdoptAfterClose,
 	}
 }

@@ -20,31 +20,51 @@ type Live struct {
 // Model is the one in use; nil: none yet.
 func (l *Live) Model() *Model { return l.model.Load() }
 
-// Swap turns look-ups to another model and returns the old one, for the caller to close.
-func (l *Live) Swap(m *Model) (old *Model) { return l.model.Swap(m) }
+// Swap turns look-ups to another model and returns the old one, for the caller to close. Nothing
+// may be committed to that one any more which the other does not have.
+func (l *Live) Swap(m *Model) (old *Model) {
+	if old = l.model.Swap(m); old != nil {
+		old.wake()
+	}
+	return old
+}
+
+// wake lets whoever waits for a commit look again.
+func (m *Model) wake() {
+	m.open.RLock()
+	defer m.open.RUnlock()
+	if m.closed {
+		return // they were woken by that
+	}
+	m.changed.Lock()
+	defer m.changed.Unlock()
+	close(m.changed.next)
+	m.changed.next = make(chan struct{})
+}
 
 // Lookup is [Model.Lookup] on the model in use.
 func (l *Live) Lookup(h events.Hostname) (*Document, error) {
-	return l.on(func(m *Model) (*Document, error) { return m.Lookup(h) })
+	return onModel(l, func(m *Model) (*Document, error) { return m.Lookup(h) })
 }
 
 // Tenant is [Model.Tenant] on the model in use.
 func (l *Live) Tenant(id events.TenantID) (*Document, error) {
-	return l.on(func(m *Model) (*Document, error) { return m.Tenant(id) })
+	return onModel(l, func(m *Model) (*Document, error) { return m.Tenant(id) })
 }
 
-// on asks the model in use, and again the next one where it was closed meanwhile.
-func (l *Live) on(ask func(*Model) (*Document, error)) (*Document, error) {
+// onModel asks the model in use, and again the next one where it was closed meanwhile.
+func onModel[T any](l *Live, ask func(*Model) (T, error)) (T, error) {
 	for {
 		m := l.model.Load()
 		if m == nil {
-			return nil, ErrNoModel
+			var none T
+			return none, ErrNoModel
 		}
-		doc, err := ask(m)
+		answer, err := ask(m)
 		if errors.Is(err, ErrClosed) && l.model.Load() != m {
 			continue
 		}
-		return doc, err
+		return answer, err
 	}
 }
 
@@ -59,16 +79,19 @@ func (l *Live) Progress() *Progress {
 // Changed is closed at the next commit, or when another model takes the place of this one;
 // nil, which blocks for ever, where there is none.
 func (l *Live) Changed() <-chan struct{} {
-	if m := l.model.Load(); m != nil {
-		return m.Changed()
+	for {
+		m := l.model.Load()
+		if m == nil {
+			return nil
+		}
+		// A channel that was taken after the swap would be closed only with that model.
+		if c := m.Changed(); l.model.Load() == m {
+			return c
+		}
 	}
-	return nil
 }
 
 // Quarantined is [Model.Quarantined] on the model in use.
 func (l *Live) Quarantined(ctx context.Context) ([]Quarantine, error) {
-	if m := l.model.Load(); m != nil {
-		return m.Quarantined(ctx)
-	}
-	return nil, ErrNoModel
+	return onModel(l, func(m *Model) ([]Quarantine, error) { return m.Quarantined(ctx) })
 }
