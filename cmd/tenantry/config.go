@@ -32,7 +32,7 @@ func newConfig() *cobra.Command {
 	printing := &cobra.Command{
 		Use:     "print",
 		Short:   "Show every setting in force, and where it came from",
-		Long:    "Shows every setting of every command, its value with secrets masked, and where the value\ncame from: the default, the file, or the environment. Flags of a single call, such as\n--output and --status, are no settings.",
+		Long:    "Shows every setting of every command, its value with secrets masked, and where the value\ncame from: the default, the file, or the environment. Flags of a single call, such as\n--status and --as-of, are no settings.",
 		Example: "  tenantry config print\n  tenantry config print --config tenantry.yaml --output json",
 		Args:    takesNone,
 		RunE:    printConfig,

@@ -20,11 +20,11 @@ func newRoot() *cobra.Command {
 		Long: `Tenantry holds the one true configuration of every tenant, and tells any compute
 node, from a local copy in its region, whose request it holds.
 
-Flags that say where things are and how servers run can also be set by an environment
-variable (--data-dir is TENANTRY_DATA_DIR) or by their name as a key of the YAML file
-given with --config; 'tenantry config print' lists them. A flag beats the environment,
-which beats the file. Flags that say what one call prints, such as --output and
---status, are given on the command line alone.`,
+Flags that say where things are, how servers run and how results are printed can also be
+set by an environment variable (--data-dir is TENANTRY_DATA_DIR) or by their name as a
+key of the YAML file given with --config; 'tenantry config print' lists them. A flag beats
+the environment, which beats the file. Flags that say which things one call shows, such as
+--status and --as-of, are given on the command line alone.`,
 		Version:           currentVersion().String(),
 		Example:           "  tenantry dev\n  tenantry lookup acme.example",
 		SilenceErrors:     true,

@@ -13,11 +13,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// notSettings are the flags of one call: what to print, and which things of many. Were they read
-// from the environment, a TENANTRY_STATUS that a platform sets would leave tenants out of a list
-// without a word.
+// notSettings are the flags of one call: whether it only says what it would do, and which things
+// of many it shows. Were they read from the environment, a TENANTRY_STATUS that a platform sets
+// would leave tenants out of a list without a word.
 var notSettings = []string{
-	"help", "config", "output", "dry-run", // how this call is done
+	"help", "config", "dry-run", // how this call is done
 	"version", "as-of", "status", "group", "home-region", // what of it is shown
 	"topic", "since", "tenant", "rate", "restart", // what is replayed, and how
 }

@@ -33,6 +33,18 @@ func TestSettings_AFlagBeatsTheEnvironment_WhichBeatsTheFile(t *testing.T) {
 	tenantry(t, "export").exits(exitUsage, "other.yaml, line 1", "log-level", "one of debug, info, warn, error")
 }
 
+func TestSettings_TheFormatOfResults_IsOneToo(t *testing.T) {
+	cfg := file(t, "tenantry.yaml", "output: json\n")
+	tenantry(t, "version", "--config", cfg).exits(exitDone).prints(`"version":`)
+	t.Setenv("TENANTRY_OUTPUT", "json")
+	tenantry(t, "version").exits(exitDone).prints(`"version":`)
+	if r := tenantry(t, "version", "--output", "text").exits(exitDone); strings.Contains(r.stdout, "{") {
+		t.Errorf("the flag does not beat the environment: got %s", r.stdout)
+	}
+	t.Setenv("TENANTRY_OUTPUT", "yaml")
+	tenantry(t, "version").exits(exitUsage, "TENANTRY_OUTPUT", "one of text, json")
+}
+
 func TestSettings_AValueThatIsWrong_IsRefusedWhereverItComesFrom(t *testing.T) {
 	t.Setenv("TENANTRY_KAFKA_PARTITIONS", "0")
 	tenantry(t, "dev", "--data-dir", t.TempDir()).exits(exitUsage, "TENANTRY_KAFKA_PARTITIONS", "from 1 to 1000")
@@ -171,7 +183,7 @@ func TestFlagsOfOneCall_AreNotReadFromTheEnvironment(t *testing.T) {
 		_, _ = w.Write([]byte(`{"items":[]}`))
 	}))
 	defer server.Close()
-	for _, name := range []string{"STATUS", "GROUP", "HOME_REGION", "VERSION", "AS_OF", "OUTPUT", "DRY_RUN"} {
+	for _, name := range []string{"STATUS", "GROUP", "HOME_REGION", "VERSION", "AS_OF", "DRY_RUN"} {
 		t.Setenv("TENANTRY_"+name, "suspended")
 	}
 	tenantry(t, "tenant", "list", "--admin", server.URL).exits(exitDone, "TENANTRY_STATUS is no setting and is ignored")
