@@ -3,6 +3,7 @@ package projections
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -44,12 +45,14 @@ type Folded struct {
 // the projector; such entries come at the end, in part 0, by one more call of yield for their stream.
 func FoldSource(ctx context.Context, w events.Whole, cfg FoldConfig, yield func(part int, stream events.StreamID, entries []readmodel.KV) error) (Folded, error) {
 	c := contest{beyond: leastCutoff(cfg)}
-	out, err := foldWhole(ctx, w, cfg, func(part int, f *foldedStream) error {
-		entries := c.settled(f)
-		if len(entries) == 0 {
-			return nil
-		}
-		return yield(part, f.id, entries)
+	out, err := foldWhole(ctx, w, cfg, func(part int) sink {
+		return sinkFunc(func(f *foldedStream) error {
+			entries := c.settled(f)
+			if len(entries) == 0 {
+				return nil
+			}
+			return yield(part, f.id, entries)
+		})
 	})
 	if err != nil {
 		return Folded{}, err
@@ -57,9 +60,11 @@ func FoldSource(ctx context.Context, w events.Whole, cfg FoldConfig, yield func(
 	if c.needsAll() {
 		again := cfg
 		again.Progress = nil
-		if _, err := foldWhole(ctx, w, again, func(_ int, f *foldedStream) error {
-			c.hear(f)
-			return nil
+		if _, err := foldWhole(ctx, w, again, func(int) sink {
+			return sinkFunc(func(f *foldedStream) error {
+				c.hear(f)
+				return nil
+			})
 		}); err != nil {
 			return Folded{}, err
 		}
@@ -83,8 +88,20 @@ func leastCutoff(cfg FoldConfig) uint64 {
 	return least
 }
 
-// foldWhole calls yield with each stream of a source, from one goroutine for each part.
-func foldWhole(ctx context.Context, w events.Whole, cfg FoldConfig, yield func(part int, f *foldedStream) error) (Folded, error) {
+// sink takes the streams of one part, in the order of their IDs, from one goroutine.
+type sink interface {
+	take(f *foldedStream) error
+	close() error
+}
+
+// sinkFunc is a sink that has nothing to close.
+type sinkFunc func(*foldedStream) error
+
+func (s sinkFunc) take(f *foldedStream) error { return s(f) }
+func (sinkFunc) close() error                 { return nil }
+
+// foldWhole folds each stream of a source into the sink of its part.
+func foldWhole(ctx context.Context, w events.Whole, cfg FoldConfig, into func(part int) sink) (Folded, error) {
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -103,7 +120,9 @@ func foldWhole(ctx context.Context, w events.Whole, cfg FoldConfig, yield func(p
 	for i, part := range parts {
 		wg.Go(func() {
 			results[i].Partitions = make([]readmodel.Partition, cfg.Partitions)
-			if err := foldPart(ctx, part, cfg, &results[i], &meter, func(f *foldedStream) error { return yield(i, f) }); err != nil {
+			to := into(i)
+			err := foldPart(ctx, part, cfg, &results[i], &meter, to.take)
+			if err = errors.Join(err, to.close()); err != nil {
 				cancel(err) // the first one is the reason of all
 			}
 		})

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -248,5 +250,109 @@ func TestFoldSource_OfAStreamThatCannotBeStored_StopsWhereTheProjectorDoes(t *te
 	}
 	if diff := gocmp.Diff(want, entries); diff != "" {
 		t.Errorf("entries (-projector +fold)\n%s", diff)
+	}
+}
+
+func (w *memoryWhole) open(context.Context) (events.Whole, error) { return w, nil }
+
+// Promise 3: what is built from the log alone is what a region has that read every event from the
+// topic, octet for octet, and goes on from there as that does.
+func TestBuild_OfAnyLog_IsWhatTheProjectorHas(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		log := withFaults(rt, eventstest.Log(80).Draw(rt, "log"))
+		partitions := rapid.IntRange(1, 5).Draw(rt, "partitions")
+		n := newNode(t, partitions, log)
+		for _, records := range published(n.source.id, log, partitions, byKey(partitions)) {
+			n.mustDeliver(records...)
+		}
+		now := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+		head := events.Head{Position: uint64(len(log)), StoreID: n.source.id}
+		dir := t.TempDir() + "/gen-0001"
+		built, err := Build(t.Context(), BuildConfig{
+			Source: (&memoryWhole{head: head, log: log}).open, Dir: dir, Partitions: partitions,
+			Workers: rapid.IntRange(1, 4).Draw(rt, "workers"), Clock: func() time.Time { return now },
+		})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		m, err := readmodel.Open(readmodel.Config{Dir: dir})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		entries, sums, quarantined := stored(rt, m)
+		want, wantSums, wantQuarantined := stored(rt, n.model)
+		if diff := gocmp.Diff(want, entries); diff != "" {
+			rt.Errorf("entries (-projector +built)\n%s", diff)
+		}
+		if sums != wantSums || *built.Sums != wantSums {
+			rt.Errorf("sums differ in %v", wantSums.Differing(built.Sums))
+		}
+		if diff := gocmp.Diff(wantQuarantined, quarantined, gocmp.Comparer(func(a, b events.StreamID) bool { return a == b })); diff != "" {
+			rt.Errorf("quarantine (-projector +built)\n%s", diff)
+		}
+		progress := m.Progress()
+		if !progress.Complete || progress.StoreID != head.StoreID || len(progress.Partitions) != partitions {
+			rt.Errorf("progress: got %+v", progress)
+		}
+		for p, part := range n.model.Progress().Partitions {
+			part.Offset, part.Position, part.Watermark = -1, head.Position, now
+			if got := progress.Partitions[p]; got != part {
+				rt.Errorf("partition %d: got %+v, want %+v", p, got, part)
+			}
+		}
+		if built.Events != head.Position || built.Streams != uint64(len(eventstest.Streams(log))) {
+			rt.Errorf("got %d events and %d streams", built.Events, built.Streams)
+		}
+		if err := errors.Join(m.Close(), n.model.Close()); err != nil {
+			rt.Error(err)
+		}
+	})
+}
+
+func TestBuild_ThatFails_LeavesNothingBehind(t *testing.T) {
+	log := roster(t, 40)
+	head := events.Head{Position: uint64(len(log))}
+	errDied := errors.New("it died")
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		w    *memoryWhole
+		free uint64
+		want error
+	}{
+		"a source that dies half way":        {t.Context(), &memoryWhole{head: head, log: log, fail: errDied}, 1 << 40, errDied},
+		"a source that is too short":         {t.Context(), &memoryWhole{head: events.Head{Position: head.Position + 1}, log: log}, 1 << 40, nil},
+		"a caller who has had enough":        {cancelled, &memoryWhole{head: head, log: log}, 1 << 40, context.Canceled},
+		"a disk that is full from the start": {t.Context(), &memoryWhole{head: head, log: log}, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir() + "/gen-0001.building"
+			_, err := Build(c.ctx, BuildConfig{
+				Source: c.w.open, Dir: dir, Partitions: 3, Workers: 2,
+				FreeSpace: func(string) (uint64, error) { return c.free, nil },
+			})
+			if err == nil || (c.want != nil && !errors.Is(err, c.want)) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if left, err := os.ReadDir(filepath.Dir(dir)); err != nil || len(left) > 0 {
+				t.Errorf("it left %v, %v", left, err)
+			}
+		})
+	}
+	if _, err := Build(t.Context(), BuildConfig{Source: func(context.Context) (events.Whole, error) { return nil, errDied }, Dir: t.TempDir() + "/gen", Partitions: 1}); !errors.Is(err, errDied) {
+		t.Errorf("got %v, want the source's error", err)
+	}
+}
+
+func TestBuild_TellsItsProgress(t *testing.T) {
+	log := roster(t, 40)
+	var told [][2]uint64
+	_, err := Build(t.Context(), BuildConfig{
+		Source: (&memoryWhole{head: events.Head{Position: uint64(len(log))}, log: log}).open, Dir: t.TempDir() + "/gen", Partitions: 3, Workers: 3,
+		Progress: func(done, total uint64) { told = append(told, [2]uint64{done, total}) },
+	})
+	if err != nil || len(told) == 0 || told[len(told)-1] != [2]uint64{uint64(len(log)), uint64(len(log))} {
+		t.Errorf("got %v, %v, want it to end with all %d", told, err, len(log))
 	}
 }
