@@ -3,6 +3,7 @@ package readmodel
 import (
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -119,3 +120,45 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 func withFlag(t events.Tenant, c Claims) (events.Tenant, Claims, bool) { return t, c, false }
+
+// BenchmarkUpdate changes tenants, any of 100,000, in updates of some; one operation is one tenant.
+func BenchmarkUpdate(b *testing.B) {
+	m, err := Open(Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Begin(uuid.New(), 12); err != nil {
+		b.Fatal(err)
+	}
+	const n = 100_000
+	put := func(b *testing.B, some int, next func() (events.Tenant, Claims)) {
+		if err := m.Update(func(tx *Tx) error {
+			for range some {
+				t, _ := next()
+				was, err := tx.Tenant(t.ID)
+				if err != nil {
+					return err
+				}
+				t.Version, t.Position = was.Version+1, was.Position+1
+				if err := tx.PutTenant(t); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	at := 0
+	for at < n {
+		put(b, 400, func() (events.Tenant, Claims) { at++; return catalogueTenant(at - 1) })
+	}
+	for _, some := range []int{1, 20, 400} {
+		b.Run(fmt.Sprintf("of %d", some), func(b *testing.B) {
+			for i := 0; i < b.N; i += some {
+				put(b, min(some, b.N-i), func() (events.Tenant, Claims) { return catalogueTenant(rand.IntN(n)) })
+			}
+		})
+	}
+}
