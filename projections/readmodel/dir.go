@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,20 +16,55 @@ import (
 // emptied. Build one from the store.
 var ErrNoGeneration = errors.New("the region has no read model yet")
 
-// Dir is a region's directory: its generations, gen-0001, gen-0002 …, and the file "current",
-// which names the live one. Each is a complete build of the read model; a build that has not
-// become current was not finished.
+// Dir is a region's directory. It has
+//
+//	gen-0001/ …           generations: each a complete build of the read model
+//	gen-0002.building/    one that is being built; the name can never be the pointer's
+//	gen-0003.removed/     one that is being removed
+//	current, previous     which generation is the live one, and which was it before
+//	starts                how often the live one was opened in a row without coming to rest
+//	replay.lock           locked by whoever builds a generation: see [Dir.ReplayLock]
+//
+// Whoever changes anything here holds [Dir.Lock], or, for what is being built, [Dir.ReplayLock].
+// A kill between any two steps leaves what the next start understands, and [Dir.Tidy] removes what is
+// not needed.
 type Dir string
 
-const pointer = "current"
+const (
+	pointerCurrent  = "current"
+	pointerPrevious = "previous"
 
-var generationName = regexp.MustCompile(`^gen-([0-9]{4,})$`)
+	suffixBuilding = ".building"
+	suffixRemoved  = ".removed"
+	suffixNew      = ".new" // of a file that takes the place of another
+)
+
+var (
+	generationName = regexp.MustCompile(`^gen-([0-9]{4,})$`)
+	buildingName   = regexp.MustCompile(`^gen-([0-9]{4,})\.building$`)
+	removedName    = regexp.MustCompile(`^gen-([0-9]{4,})(\.building)?\.removed$`)
+)
 
 // Path is where a generation is.
 func (d Dir) Path(generation string) string { return filepath.Join(string(d), generation) }
 
 // Current is the live generation, or ErrNoGeneration.
-func (d Dir) Current() (string, error) {
+func (d Dir) Current() (string, error) { return d.pointed(pointerCurrent) }
+
+// Previous is the generation that was live before the current one, and can be again; ErrNoGeneration where there
+// is none.
+func (d Dir) Previous() (string, error) {
+	name, err := d.pointed(pointerPrevious)
+	if err != nil {
+		return "", err
+	}
+	if current, err := d.Current(); err == nil && current == name {
+		return "", fmt.Errorf("%w: none was live before %s", ErrNoGeneration, name)
+	}
+	return name, nil
+}
+
+func (d Dir) pointed(pointer string) (string, error) {
 	b, err := os.ReadFile(d.Path(pointer))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", ErrNoGeneration
@@ -46,55 +82,160 @@ func (d Dir) Current() (string, error) {
 	return name, nil
 }
 
-// SetCurrent makes a generation the live one. After a crash the pointer names either the one
-// before or this one, whole.
+// SetCurrent makes a generation the live one, and the one that was live the previous one. After a crash
+// the pointer names either the one before or this one, whole.
 func (d Dir) SetCurrent(generation string) error {
-	tmp := d.Path(pointer + ".new")
-	if err := writeSynced(tmp, generation+"\n"); err != nil {
+	if err := run(d.setCurrent(generation)); err != nil {
 		return fmt.Errorf("point the region to %s: %w", generation, err)
 	}
-	if err := os.Rename(tmp, d.Path(pointer)); err != nil {
-		return fmt.Errorf("point the region to %s: %w", generation, err)
-	}
-	return syncDir(string(d))
+	return nil
 }
 
-// Next is the name for a new generation: one more than the highest there is.
+func (d Dir) setCurrent(generation string) []step {
+	var steps []step
+	if before, err := d.Current(); err == nil && before != generation {
+		// First, so that the one before is never without a pointer. Until the other pointer is moved
+		// both name the same, which is no previous one.
+		steps = d.write(pointerPrevious, before+"\n")
+	}
+	return append(steps, d.write(pointerCurrent, generation+"\n")...)
+}
+
+// Next is the name for a new generation: one more than the highest there is or is being built.
 func (d Dir) Next() (string, error) {
-	names, err := d.generations()
+	entries, err := d.list()
 	if err != nil {
 		return "", err
 	}
 	highest := 0
-	for _, name := range names {
-		n, err := strconv.Atoi(generationName.FindStringSubmatch(name)[1])
-		if err == nil {
-			highest = max(highest, n)
-		}
+	for _, name := range entries {
+		highest = max(highest, numberOf(name))
 	}
 	return fmt.Sprintf("gen-%04d", highest+1), nil
 }
 
+// Building makes an empty directory for a generation that is to be built, and says its name. Hold
+// [Dir.ReplayLock] until it is promoted or removed.
+func (d Dir) Building() (string, error) {
+	next, err := d.Next()
+	if err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(d.Path(next+suffixBuilding), 0o700); err != nil {
+		return "", fmt.Errorf("make the directory of a new generation: %w", err)
+	}
+	return next + suffixBuilding, nil
+}
+
+// Promote makes what was built a generation, which can become the current one. It must be closed and durable.
+func (d Dir) Promote(building string) (generation string, err error) {
+	if !buildingName.MatchString(building) {
+		return "", fmt.Errorf("promote %q: this is not being built", building)
+	}
+	generation = strings.TrimSuffix(building, suffixBuilding)
+	if err := run(d.promote(building, generation)); err != nil {
+		return "", fmt.Errorf("promote %s: %w", building, err)
+	}
+	return generation, nil
+}
+
+func (d Dir) promote(building, generation string) []step {
+	return []step{
+		func() error { return os.Rename(d.Path(building), d.Path(generation)) },
+		func() error { return syncDir(string(d)) },
+	}
+}
+
+// Remove removes a generation, or one that was being built. Nobody may have it open. A crash leaves
+// it whole, or under a name that no pointer can have.
+func (d Dir) Remove(name string) error {
+	if !generationName.MatchString(name) && !buildingName.MatchString(name) && !removedName.MatchString(name) {
+		return fmt.Errorf("remove %q: this is no name of a generation", name)
+	}
+	if err := run(d.remove(name)); err != nil {
+		return fmt.Errorf("remove the generation %s: %w", name, err)
+	}
+	return nil
+}
+
+func (d Dir) remove(name string) []step {
+	if removedName.MatchString(name) {
+		return []step{func() error { return os.RemoveAll(d.Path(name)) }}
+	}
+	removed := d.Path(name + suffixRemoved)
+	return []step{
+		func() error { return os.RemoveAll(removed) }, // of one of the same name that was cut short
+		func() error {
+			err := os.Rename(d.Path(name), removed)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		},
+		func() error { return os.RemoveAll(removed) },
+	}
+}
+
 // Clean removes every generation but those named: what a build that was cut short or
-// replaced has left.
+// replaced has left. What is being built it leaves alone.
 func (d Dir) Clean(keep ...string) error {
-	names, err := d.generations()
+	entries, err := d.list()
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		kept := false
-		for _, k := range keep {
-			kept = kept || k == name
-		}
-		if kept {
+	for _, name := range entries {
+		if buildingName.MatchString(name) || slices.Contains(keep, name) {
 			continue
 		}
-		if err := os.RemoveAll(d.Path(name)); err != nil {
-			return fmt.Errorf("remove the old generation %s: %w", name, err)
+		if err := d.Remove(name); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// Tidy removes what no pointer names, and says what: what was left by a process that was killed, and
+// generations that were replaced. The current and the previous one stay. While somebody holds [Dir.ReplayLock], what
+// is being built stays too, and any generation newer than the current one, which is about to be that.
+func (d Dir) Tidy() (removed []string, err error) {
+	entries, err := d.list()
+	if err != nil {
+		return nil, err
+	}
+	// Where a pointer cannot be read nothing may be removed that it might name.
+	current, err := d.Current()
+	if err != nil && !errors.Is(err, ErrNoGeneration) {
+		return nil, err
+	}
+	previous, err := d.Previous()
+	if err != nil && !errors.Is(err, ErrNoGeneration) {
+		return nil, err
+	}
+	building := true
+	unlock, err := d.ReplayLock()
+	switch {
+	case err == nil:
+		building = false
+		defer func() { err = errors.Join(err, unlock()) }()
+	case !errors.Is(err, ErrReplaying):
+		return nil, err
+	}
+	for _, name := range entries {
+		newer := buildingName.MatchString(name) || numberOf(name) > numberOf(current)
+		if name == current || name == previous || building && newer && !removedName.MatchString(name) {
+			continue
+		}
+		if err := d.Remove(name); err != nil {
+			return removed, err
+		}
+		removed = append(removed, name)
+	}
+	for _, pointer := range []string{pointerCurrent, pointerPrevious, startsFile} {
+		if err := os.Remove(d.Path(pointer + suffixNew)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return removed, fmt.Errorf("tidy the region's directory: %w", err)
+		}
+	}
+	return removed, nil
 }
 
 func (d Dir) make() error {
@@ -104,7 +245,8 @@ func (d Dir) make() error {
 	return nil
 }
 
-func (d Dir) generations() ([]string, error) {
+// list is every generation, in whatever state, by name.
+func (d Dir) list() ([]string, error) {
 	if err := d.make(); err != nil {
 		return nil, err
 	}
@@ -114,11 +256,48 @@ func (d Dir) generations() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() && generationName.MatchString(e.Name()) {
+		if e.IsDir() && numberOf(e.Name()) > 0 {
 			names = append(names, e.Name())
 		}
 	}
 	return names, nil
+}
+
+// numberOf is the number of a generation, 0 of what is none.
+func numberOf(name string) int {
+	for _, pattern := range []*regexp.Regexp{generationName, buildingName, removedName} {
+		if m := pattern.FindStringSubmatch(name); m != nil {
+			n, err := strconv.Atoi(m[1])
+			if err != nil {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// step is one change of the directory that a kill comes before or after. Operations are lists
+// of them, so that a test can end after each.
+type step func() error
+
+func run(steps []step) error {
+	for _, s := range steps {
+		if err := s(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write puts a file in the place of another, if there is one, whole and durable.
+func (d Dir) write(name, content string) []step {
+	path := d.Path(name)
+	return []step{
+		func() error { return writeSynced(path+suffixNew, content) },
+		func() error { return os.Rename(path+suffixNew, path) },
+		func() error { return syncDir(string(d)) },
+	}
 }
 
 func writeSynced(path, content string) error {

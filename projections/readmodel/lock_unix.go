@@ -21,12 +21,20 @@ func (d Dir) Lock() (unlock func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the region's directory: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	switch {
-	case err == nil:
-		return f.Close, nil
-	case errors.Is(err, unix.EWOULDBLOCK):
+	switch taken, err := flock(f); {
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock the region's directory %s: %w", string(d), err), f.Close())
+	case !taken:
 		return nil, errors.Join(inUse(string(d)), f.Close())
 	}
-	return nil, errors.Join(fmt.Errorf("lock the region's directory %s: %w", string(d), err), f.Close())
+	return f.Close, nil
+}
+
+// flock locks a file until it is closed, and says whether it did: somebody else may have it.
+func flock(f *os.File) (bool, error) {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
 }

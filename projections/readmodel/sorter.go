@@ -111,7 +111,7 @@ func merge(files []string, yield func(key, value []byte) error) (err error) {
 		if err != nil {
 			return err
 		}
-		r := &run{file: f, in: bufio.NewReaderSize(f, 32<<10)}
+		r := &sortedRun{file: f, in: bufio.NewReaderSize(f, 32<<10)}
 		runs = append(runs, r)
 		if err := r.next(); err != nil { // none is empty
 			return err
@@ -138,15 +138,15 @@ func merge(files []string, yield func(key, value []byte) error) (err error) {
 	return nil
 }
 
-// run is a file of sorted pairs, and the one that is next.
-type run struct {
+// sortedRun is a file of sorted pairs, and the one that is next.
+type sortedRun struct {
 	file       *os.File
 	in         *bufio.Reader
 	key, value []byte
 }
 
 // next reads the next pair, or returns io.EOF.
-func (r *run) next() (err error) {
+func (r *sortedRun) next() (err error) {
 	n, err := binary.ReadUvarint(r.in)
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (r *run) next() (err error) {
 	return err
 }
 
-func (r *run) read(into []byte, n uint64) ([]byte, error) {
+func (r *sortedRun) read(into []byte, n uint64) ([]byte, error) {
 	into = slices.Grow(into[:0], int(n))[:n]
 	_, err := io.ReadFull(r.in, into)
 	return into, noEOF(err)
@@ -175,14 +175,14 @@ func noEOF(err error) error {
 	return err
 }
 
-type runHeap []*run
+type runHeap []*sortedRun
 
 func (h runHeap) Len() int           { return len(h) }
 func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].key, h[j].key) < 0 }
 func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push is never called: runs only come to their end.
-func (h *runHeap) Push(x any) { *h = append(*h, x.(*run)) }
+func (h *runHeap) Push(x any) { *h = append(*h, x.(*sortedRun)) }
 
 // Pop takes the run that has ended.
 func (h *runHeap) Pop() any {

@@ -1,0 +1,54 @@
+package readmodel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// ErrReplaying says that somebody else builds a generation of this region. The error names the process.
+var ErrReplaying = errors.New("the region is being rebuilt already")
+
+const replayLock = "replay.lock"
+
+// ReplayLock makes this process the one that builds generations of the region, until the function that it returns is
+// called or the process ends, however it does; else ErrReplaying. The node that serves the region
+// need not have it, and holds [Dir.Lock], which is another.
+func (d Dir) ReplayLock() (unlock func() error, err error) {
+	if err := d.make(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(d.Path(replayLock), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the region for a rebuild: %w", err)
+	}
+	switch taken, err := flock(f); {
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock the region for a rebuild: %w", err), f.Close())
+	case !taken:
+		return nil, errors.Join(fmt.Errorf("%w by %s", ErrReplaying, holder(f.Name())), f.Close())
+	}
+	// Whoever is told of it may have read the one before: then he is told of a process that has
+	// ended a moment ago.
+	who := fmt.Sprintf("process %d, since %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	if err := errors.Join(f.Truncate(0), writeAt(f, who)); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the region for a rebuild: %w", err), f.Close())
+	}
+	return f.Close, nil
+}
+
+func writeAt(f *os.File, s string) error {
+	_, err := f.WriteAt([]byte(s), 0)
+	return err
+}
+
+// holder is what the one who has the lock says of himself.
+func holder(path string) string {
+	b, err := os.ReadFile(path)
+	if who := strings.TrimSpace(string(b)); err == nil && who != "" {
+		return who
+	}
+	return "another process"
+}
