@@ -221,7 +221,7 @@ func (f *follower) offsetAfter(ctx context.Context, partition int) (int64, error
 				return false
 			}
 			seen(record)
-			return record.Event.Position > position
+			return record.Reached() > position
 		}
 	}
 	if part.LastEvent > 0 {
@@ -327,6 +327,11 @@ func (f *follower) applyOne(u *update, d delivery) (gap, error) {
 			part.Watermark = at
 		}
 		return gap{}, nil
+	}
+	if r.Replayed > 0 && position <= part.LastEvent {
+		if lost, err := lacks(u, r.Event); err != nil || lost {
+			return gap{stream: r.Event.Stream, upTo: r.Event.Version, whole: true}, err
+		}
 	}
 	o := duplicate
 	if position > part.LastEvent {

@@ -16,6 +16,7 @@ type gap struct {
 	stream    events.StreamID
 	upTo      uint64 // the last position missing, or the stream's last version
 	anew      bool   // what the copy has of the stream is damaged
+	whole     bool   // the copy was past it, and has lost it: the stream is folded anew up to there
 }
 
 // before is what is missing before an event; an empty gap where it is nothing.
@@ -35,6 +36,9 @@ func before(o outcome, e events.Event) gap {
 // same is a duplicate then.
 func (f *follower) heal(ctx context.Context, g gap) error {
 	f.metrics.gaps.Inc()
+	if g.whole {
+		return f.healWhole(ctx, g)
+	}
 	if !g.stream.IsZero() {
 		return f.healStream(ctx, g)
 	}
@@ -135,6 +139,60 @@ func (f *follower) healStream(ctx context.Context, g gap) error {
 	})
 	f.metrics.healed.Add(float64(news))
 	return err
+}
+
+// healWhole folds a stream anew of which a record that was published again shows that this copy
+// has lost something: in one update, since it was all there once.
+func (f *follower) healWhole(ctx context.Context, g gap) error {
+	f.log.Warn("this copy has lost versions of a stream, as a record shows that was published again: folding it anew from the source of truth",
+		"stream", g.stream, "version", g.upTo)
+	source := patientSource{f}
+	m := mender{update: f.update, source: source, now: f.cfg.Clock, log: f.log}
+	if _, err := m.all(ctx, []Repair{{Stream: g.stream}}); err != nil {
+		return err
+	}
+	return f.update(func(tx *readmodel.Tx) error {
+		lost, err := lacks(&update{Tx: tx}, events.Event{Stream: g.stream, Version: g.upTo})
+		if lost {
+			err = fmt.Errorf("%w: the topic tells of version %d of %s, which the source of truth does not have", errDiverged, g.upTo, g.stream)
+		}
+		return err
+	})
+}
+
+// lacks tells that the copy has lost an event that it was past. A stream in quarantine has lost
+// nothing by that.
+func lacks(u *update, e events.Event) (bool, error) {
+	q, err := u.Quarantined(e.Stream)
+	if err != nil || q != nil {
+		return false, err
+	}
+	version, _, err := prepare(u.Tx, e.Stream)
+	if errors.Is(err, readmodel.ErrDamaged) {
+		return true, nil
+	}
+	return version < e.Version, err
+}
+
+// patientSource waits for a source that is away.
+type patientSource struct{ f *follower }
+
+// Head is the source's.
+func (s patientSource) Head(ctx context.Context) (h events.Head, err error) {
+	err = patiently(ctx, s.f.log, "ask the source of truth for its head", func() (err error) {
+		h, err = s.f.cfg.Source.Head(ctx)
+		return err
+	})
+	return h, err
+}
+
+// Load is the source's.
+func (s patientSource) Load(ctx context.Context, id events.StreamID, after uint64) (log []events.Event, err error) {
+	err = patiently(ctx, s.f.log, "read a stream from the source of truth", func() (err error) {
+		log, err = s.f.cfg.Source.Load(ctx, id, after)
+		return err
+	})
+	return log, err
 }
 
 func (f *follower) versionOf(stream events.StreamID) (version uint64, err error) {

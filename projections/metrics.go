@@ -14,6 +14,7 @@ type metrics struct {
 	healed      prometheus.Counter
 	rebuilds    prometheus.Counter
 	badRecords  prometheus.Counter
+	repaired    prometheus.Counter
 	visible     prometheus.Histogram
 	batch       prometheus.Histogram
 	foldedByOut [quarantined + 1]prometheus.Counter
@@ -41,6 +42,10 @@ func newMetrics(reg prometheus.Registerer, node *Projector) *metrics {
 			Name: "tenantry_projection_bad_records_total",
 			Help: "Records of the topic that are not ours, or damaged, and were passed over.",
 		}),
+		repaired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tenantry_projection_repaired_total",
+			Help: "Streams that were folded anew from the source of truth, because this copy was found to differ.",
+		}),
 		visible: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tenantry_projection_visible_seconds",
 			Help:    "Time from a command to its events being visible to look-ups in this region; only while caught up.",
@@ -55,7 +60,7 @@ func newMetrics(reg prometheus.Registerer, node *Projector) *metrics {
 	for o, name := range map[outcome]string{folded: "folded", duplicate: "duplicate", skipped: "skipped", quarantined: "quarantined"} {
 		m.foldedByOut[o] = m.events.WithLabelValues(name)
 	}
-	reg.MustRegister(m.events, m.gaps, m.healed, m.rebuilds, m.badRecords, m.visible, m.batch,
+	reg.MustRegister(m.events, m.gaps, m.healed, m.rebuilds, m.badRecords, m.repaired, m.visible, m.batch,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tenantry_projection_position",
 			Help: "Position up to which every event is applied in this region.",

@@ -17,8 +17,8 @@ func (f *follower) observe(ctx context.Context, batch []delivery) {
 	now := f.cfg.Clock()
 	ready := f.ready() // what is read while catching up was not late by the system's fault
 	for _, d := range batch {
-		if d.err != nil || d.record.IsWatermark() {
-			continue
+		if d.err != nil || d.record.IsWatermark() || d.record.Replayed > 0 {
+			continue // how old that is, which was published again, is nobody's fault
 		}
 		e := d.record.Event
 		if ready {

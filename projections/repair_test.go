@@ -1,0 +1,284 @@
+package projections
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+func streamID(t *testing.T, s string) events.StreamID {
+	t.Helper()
+	id, err := events.ParseStreamID(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// repairLog has hostnames that moved, a purged tenant, a database and a group.
+func repairLog(t *testing.T) []events.Event {
+	return newHistory(t).
+		add("db_x", events.DatabaseRegistered{Engine: "postgres", Region: "eu-west", Endpoint: events.Endpoint{Host: "a", Port: 1, SecretRef: "vault://x"}}).
+		add("grp_g", events.GroupCreated{Name: "G", Ring: 1}).
+		add("ten_a", events.TenantRegistered{Name: "A", HomeRegion: "eu-west", Group: groupID(t, "grp_g")}).
+		add("ten_a", events.HostnameAttached{Hostname: hostname(t, "a.example")}).
+		add("ten_a", events.HostnameAttached{Hostname: hostname(t, "moves.example")}).
+		add("ten_a", events.HostnameDetached{Hostname: hostname(t, "moves.example")}).
+		add("ten_b", events.TenantRegistered{Name: "B", HomeRegion: "eu-west"}).
+		add("ten_b", events.HostnameAttached{Hostname: hostname(t, "moves.example")}).
+		add("ten_b", events.HostnameAttached{Hostname: hostname(t, "b.example")}).
+		add("ten_a", events.DatabaseAssigned{Database: databaseID(t, "db_x"), Name: "a"}).
+		add("ten_gone", events.TenantRegistered{Name: "Gone", HomeRegion: "eu-west"}).
+		add("ten_gone", events.HostnameAttached{Hostname: hostname(t, "gone.example")}).
+		add("ten_gone", events.TenantDeactivated{}).
+		add("ten_gone", events.TenantPurged{}).log
+}
+
+// sumsOf are the sums of what is stored.
+func sumsOf(t *testing.T, m *readmodel.Model) readmodel.Sums {
+	t.Helper()
+	in, err := m.Inspect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	sums, err := in.Scanned(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *sums
+}
+
+func TestRepair_WhateverIsWrongWithAStream_EndsAsTheSourceSays(t *testing.T) {
+	const rubbish = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xffrubbish"
+	log := repairLog(t)
+	claim := func(position byte, tenant string) string { return string([]byte{position}) + tenant }
+	for name, test := range map[string]struct {
+		damage  map[string]string
+		change  func(tx *readmodel.Tx) error
+		repairs []Repair
+	}{
+		"nothing": {repairs: []Repair{{Stream: streamID(t, "ten_a")}, {Stream: streamID(t, "db_x")}, {Stream: streamID(t, "ten_gone")}}},
+		"a tenant's record is rubbish": {
+			damage:  map[string]string{"t/ten_a": rubbish},
+			repairs: []Repair{{Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{hostname(t, "a.example")}}},
+		},
+		"a database's and a group's records are rubbish": {
+			damage:  map[string]string{"d/db_x": rubbish, "g/grp_g": rubbish},
+			repairs: []Repair{{Stream: streamID(t, "db_x")}, {Stream: streamID(t, "grp_g")}},
+		},
+		"a tenant's entry is rubbish": {
+			damage:  map[string]string{"h/b.example": rubbish},
+			repairs: []Repair{{Keys: []string{"h/b.example"}}, {Stream: streamID(t, "ten_b"), Hostnames: []events.Hostname{hostname(t, "moves.example")}}},
+		},
+		"a tenant is missing": {
+			change: func(tx *readmodel.Tx) error {
+				return tx.Remove(streamID(t, "ten_b"), "h/b.example", "h/moves.example")
+			},
+			repairs: []Repair{{Stream: streamID(t, "ten_b")}},
+		},
+		"a tenant that the source does not have": {
+			change: func(tx *readmodel.Tx) error {
+				return tx.PutTenant(events.Tenant{ID: tenantID(t, "ten_x"), Version: 1, Position: 3, Name: "X", Status: events.StatusActive, HomeRegion: "eu-west", Hostnames: []events.Hostname{hostname(t, "x.example")}})
+			},
+			repairs: []Repair{{Stream: streamID(t, "ten_x"), Hostnames: []events.Hostname{hostname(t, "x.example")}}},
+		},
+		"a tenant that was purged": {
+			change: func(tx *readmodel.Tx) error {
+				return tx.PutTenant(events.Tenant{ID: tenantID(t, "ten_gone"), Version: 2, Position: 12, Name: "Gone", Status: events.StatusActive, HomeRegion: "eu-west"})
+			},
+			damage:  map[string]string{"h/gone.example": claim(12, "ten_gone")},
+			repairs: []Repair{{Stream: streamID(t, "ten_gone"), Hostnames: []events.Hostname{hostname(t, "gone.example")}}},
+		},
+		"a hostname is another tenant's, by a later claim, its holder first": {
+			damage:  map[string]string{"h/a.example": claim(14, "ten_b")},
+			repairs: []Repair{{Stream: streamID(t, "ten_a")}, {Stream: streamID(t, "ten_b"), Hostnames: []events.Hostname{hostname(t, "a.example"), hostname(t, "moves.example"), hostname(t, "b.example")}}},
+		},
+		"a hostname is another tenant's, by a later claim, the other first": {
+			damage:  map[string]string{"h/a.example": claim(120, "ten_b")},
+			repairs: []Repair{{Stream: streamID(t, "ten_b"), Hostnames: []events.Hostname{hostname(t, "a.example"), hostname(t, "moves.example"), hostname(t, "b.example")}}, {Stream: streamID(t, "ten_a")}},
+		},
+		"a hostname is nobody's": {
+			damage:  map[string]string{"h/b.example": claim(13, ""), "h/a.example": claim(120, "")},
+			repairs: []Repair{{Stream: streamID(t, "ten_b"), Hostnames: []events.Hostname{hostname(t, "moves.example")}}, {Stream: streamID(t, "ten_a")}},
+		},
+		"a hostname is its last holder's again": {
+			damage:  map[string]string{"h/moves.example": claim(5, "ten_a")},
+			repairs: []Repair{{Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{hostname(t, "moves.example"), hostname(t, "a.example")}}, {Stream: streamID(t, "ten_b")}},
+		},
+		"a hostname has a wrong position": {
+			damage:  map[string]string{"h/b.example": claim(3, "ten_b"), "h/a.example": claim(99, "ten_a")},
+			repairs: []Repair{{Stream: streamID(t, "ten_b"), Hostnames: []events.Hostname{hostname(t, "b.example"), hostname(t, "moves.example")}}, {Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{hostname(t, "a.example")}}},
+		},
+		"a stream is in quarantine for nothing": {
+			change: func(tx *readmodel.Tx) error {
+				return tx.SetQuarantine(readmodel.Quarantine{Stream: streamID(t, "ten_a"), Position: 3, Version: 1, Error: "no"})
+			},
+			repairs: []Repair{{Stream: streamID(t, "ten_a")}},
+		},
+		"keys that are nothing": {
+			damage:  map[string]string{"t/\xff\x00": "x", "h/not a hostname": "y"},
+			repairs: []Repair{{Keys: []string{"t/\xff\x00", "h/not a hostname"}}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t, 3, log)
+			for _, records := range published(n.source.id, log, 3, byKey(3)) {
+				n.mustDeliver(records...)
+			}
+			for p, records := range published(n.source.id, log, 3, byKey(3)) {
+				last := uint64(0)
+				if len(records) > 0 {
+					last = records[len(records)-1].Event.Position
+				}
+				n.mustDeliver(watermark(n.source.id, p, uint64(len(log)), last, log[0].Time))
+			}
+			want := sumsOf(t, n.model)
+			if test.change != nil {
+				if err := n.model.Update(test.change); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n.damage(test.damage)
+			done, err := RepairModel(t.Context(), n.model, n.source, test.repairs, nil)
+			if err != nil || done != len(test.repairs) {
+				t.Fatalf("mended %d: %v", done, err)
+			}
+			checkEquals(t, n.model, log)
+			if got := sumsOf(t, n.model); got != want {
+				t.Errorf("what is stored is not what was: %d buckets differ", len(got.Differing(&want)))
+			}
+			if list, err := n.model.Quarantined(t.Context()); err != nil || len(list) != 0 {
+				t.Errorf("in quarantine: %v, %v", list, err)
+			}
+		})
+	}
+}
+
+// A stream may go on in the source beyond what the copy has: that is for the topic to bring.
+func TestRepair_CopyThatIsBehind_IsMendedAsFarAsItHasCome(t *testing.T) {
+	log := repairLog(t)
+	n := newNode(t, 1, log)
+	records := published(n.source.id, log, 1, byKey(1))[0]
+	n.mustDeliver(records[:5]...) // ten_a has both hostnames
+	n.damageLive(map[string]func(tx *readmodel.Tx) error{"forget": func(tx *readmodel.Tx) error { return tx.Forget(streamID(t, "ten_a")) }})
+	if _, err := RepairModel(t.Context(), n.model, n.source, []Repair{{Stream: streamID(t, "ten_a")}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := n.model.Lookup(hostname(t, "moves.example"))
+	if err != nil || doc.Version != 3 {
+		t.Errorf("got %+v, %v, want version 3", doc, err)
+	}
+	n.mustDeliver(records[5:]...)
+	checkEquals(t, n.model, log)
+}
+
+func (n *node) damageLive(changes map[string]func(tx *readmodel.Tx) error) {
+	n.t.Helper()
+	for name, change := range changes {
+		if err := n.model.Update(change); err != nil {
+			n.t.Fatalf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRepair_SourceOfAnotherIdentityOrAway_ChangesNothing(t *testing.T) {
+	log := repairLog(t)
+	n := newNode(t, 1, log)
+	n.mustDeliver(published(n.source.id, log, 1, byKey(1))[0]...)
+	want := sumsOf(t, n.model)
+	n.source.id[0] ^= 1
+	if _, err := RepairModel(t.Context(), n.model, n.source, []Repair{{Stream: streamID(t, "ten_a")}}, nil); !errors.Is(err, errOtherStore) {
+		t.Errorf("got %v, want errOtherStore", err)
+	}
+	n.source.away = true
+	if _, err := RepairModel(t.Context(), n.model, n.source, []Repair{{Stream: streamID(t, "ten_a")}}, nil); !errors.Is(err, errAway) {
+		t.Errorf("got %v, want errAway", err)
+	}
+	if got := sumsOf(t, n.model); got != want {
+		t.Error("something was changed")
+	}
+}
+
+func TestRepair_OnALiveNodeUnderLoad_LetsNoVersionGoBackAndEndsEqual(t *testing.T) {
+	const tenants = 20
+	h := newHistory(t)
+	for i := range tenants {
+		id := fmt.Sprintf("ten_t%d", i)
+		h.add(id, events.TenantRegistered{Name: id, HomeRegion: "eu-west"})
+		h.add(id, events.HostnameAttached{Hostname: hostname(t, fmt.Sprintf("t%d.example", i))})
+	}
+	s := newStage(t, h.log)
+	s.publish(len(h.log))
+	p, _ := s.start(Config{})
+	s.awaitPosition(p, len(h.log))
+	over := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			h.add(fmt.Sprintf("ten_t%d", i%tenants), events.TenantRenamed{Name: fmt.Sprint("Name ", i)})
+			s.extend(h.log)
+			s.publish(len(h.log))
+		}
+	})
+	running.Go(func() {
+		var seen [tenants]uint64
+		for i := 0; ; i++ {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			doc, err := p.Live().Lookup(hostname(t, fmt.Sprintf("t%d.example", i%tenants)))
+			if err != nil || doc.Version < seen[i%tenants] {
+				t.Errorf("tenant %d: got %+v, %v, and version %d was there", i%tenants, doc, err, seen[i%tenants])
+				return
+			}
+			seen[i%tenants] = doc.Version
+		}
+	})
+	for i := range 300 {
+		n, err := p.Repair(t.Context(), []Repair{{Stream: streamID(t, fmt.Sprintf("ten_t%d", i%tenants)), Hostnames: []events.Hostname{hostname(t, fmt.Sprintf("t%d.example", i%tenants))}}})
+		if n != 1 || err != nil {
+			t.Errorf("repair: %d, %v", n, err)
+			break
+		}
+	}
+	close(over)
+	running.Wait()
+	s.awaitPosition(p, len(h.log))
+	checkEquals(t, p.Live(), h.log)
+	in, err := p.Inspect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if got, want := in.Maintained(), sumsOf(t, p.Live().Model()); got != want {
+		t.Error("the sums are not what is stored")
+	}
+}
+
+// What a replay of the topic publishes again finds what a copy has lost without knowing it.
+func TestProjector_EventPublishedAgainThatTheCopyHasLost_FoldsItsStreamAnew(t *testing.T) {
+	log := repairLog(t)
+	n := newNode(t, 1, log)
+	records := published(n.source.id, log, 1, byKey(1))[0]
+	n.mustDeliver(records...)
+	n.damageLive(map[string]func(tx *readmodel.Tx) error{
+		"a": func(tx *readmodel.Tx) error { return tx.Remove(streamID(t, "ten_a"), "h/a.example") },
+	})
+	for i := range records {
+		records[i].Replayed = uint64(len(log))
+	}
+	n.mustDeliver(records...)
+	checkEquals(t, n.model, log)
+}
