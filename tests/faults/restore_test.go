@@ -13,9 +13,20 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/tenantry/tenantry/internal/testservers"
 )
 
 func TestRestore_OfAnEarlierBackup_IsNoticed_AndRegionsComeToTheRestoredPast(t *testing.T) {
+	for how, backUp := range map[string]func(s *system, to string) error{
+		"the files of a stopped server": func(s *system, to string) error { return s.copyPostgres(s.postgres.Dir(), to) },
+		"pg_basebackup":                 (*system).baseBackup,
+	} {
+		t.Run(how, func(t *testing.T) { restoreEarlier(t, backUp) })
+	}
+}
+
+func restoreEarlier(t *testing.T, backUp func(s *system, to string) error) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
@@ -26,7 +37,7 @@ func TestRestore_OfAnEarlierBackup_IsNoticed_AndRegionsComeToTheRestoredPast(t *
 	pause(t, time.Second)
 	l.check()
 	backup := filepath.Join(t.TempDir(), "backup")
-	if err := s.copyPostgres(s.postgres.Dir(), backup); err != nil {
+	if err := backUp(s, backup); err != nil {
 		t.Fatal(err)
 	}
 	before := l.readLog()
@@ -135,6 +146,23 @@ func (s *system) copyPostgres(from, to string) error {
 		return fmt.Errorf("copy the database: %w: %s", err, out)
 	}
 	return s.postgres.Restart(s.t.Context())
+}
+
+// baseBackup copies the server's data while it runs, as an operator would.
+func (s *system) baseBackup(to string) error {
+	program := s.postgres.Command(s.t.Context(), "pg_basebackup").Path
+	if _, err := os.Stat(program); err != nil {
+		testservers.Missing(s.t, "pg_basebackup", err) // skips or fails
+	}
+	// As ourselves, since the server's user may not enter our directories; then it is given to that user.
+	out, err := exec.Command(program, "--dbname", s.postgres.URL(), "--pgdata", to, "--checkpoint", "fast", "--wal-method", "stream").CombinedOutput()
+	if err == nil {
+		out, err = exec.Command("chown", "-R", "--reference", s.postgres.Dir(), to).CombinedOutput()
+	}
+	if err != nil {
+		return fmt.Errorf("back up with %s: %w: %s", program, err, out)
+	}
+	return nil
 }
 
 // restorePostgres puts a copy in the place of the server's files.
