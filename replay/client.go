@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -113,7 +114,7 @@ func (c *Client) Info(ctx context.Context) (info Info, err error) {
 }
 
 // Repair has the node do it.
-func (c *Client) Repair(ctx context.Context, repairs []StreamRepair) (int, error) {
+func (c *Client) Repair(ctx context.Context, repairs []projections.Repair) (int, error) {
 	body := make([]wireRepair, len(repairs))
 	for i, r := range repairs {
 		body[i] = wireRepair{Stream: r.Stream, Hostnames: r.Hostnames}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -270,9 +271,9 @@ func (c *Control) repair(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err := json.UnmarshalRead(r.Body, &want); err != nil {
 		return nil, err
 	}
-	repairs := make([]StreamRepair, len(want))
+	repairs := make([]projections.Repair, len(want))
 	for i, w := range want {
-		repairs[i] = StreamRepair{Stream: w.Stream, Hostnames: w.Hostnames}
+		repairs[i] = projections.Repair{Stream: w.Stream, Hostnames: w.Hostnames}
 		for _, key := range w.Keys {
 			repairs[i].Keys = append(repairs[i].Keys, string(key))
 		}

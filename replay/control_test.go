@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -96,7 +97,7 @@ func TestControl_ANodeAnswersOverItsSocket_WhatItAnswersInProcess(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := []StreamRepair{{Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{h}}, {Keys: []string{"t/\xff\x00"}}}
+	asked := []projections.Repair{{Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{h}}, {Keys: []string{"t/\xff\x00"}}}
 	n, err := c.Repair(t.Context(), asked)
 	if diff := cmp.Diff(asked, region.repaired, cmp.AllowUnexported(events.StreamID{}, events.Hostname{})); err != nil || n != 2 || diff != "" {
 		t.Errorf("repair: %d, %v (-asked +of the node):\n%s", n, err, diff)

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -25,7 +26,7 @@ type fakeRegion struct {
 	fail    error // what every call answers, where it is set
 
 	mu       sync.Mutex
-	repaired []StreamRepair
+	repaired []projections.Repair
 	adopted  []string
 	recounts int
 	open     int // inspections
@@ -45,7 +46,7 @@ func (f *fakeRegion) Inspect(context.Context) (Inspection, error) {
 	return local{&fakeMoment{f}}, nil
 }
 
-func (f *fakeRegion) Repair(_ context.Context, repairs []StreamRepair) (int, error) {
+func (f *fakeRegion) Repair(_ context.Context, repairs []projections.Repair) (int, error) {
 	f.repaired = append(f.repaired, repairs...)
 	return len(repairs), f.fail
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -18,7 +18,7 @@ type Region interface {
 	// Inspect takes one moment of the copy. Look-ups and updates go on.
 	Inspect(ctx context.Context) (Inspection, error)
 	// Repair folds streams anew from the source, and says how many it changed.
-	Repair(ctx context.Context, repairs []StreamRepair) (int, error)
+	Repair(ctx context.Context, repairs []projections.Repair) (int, error)
 	// Recount makes the sums that the copy keeps those that a scan gives.
 	Recount(ctx context.Context) error
 	// Adopt makes a verified generation of the region's directory the live one. When it fails, the
@@ -40,13 +40,6 @@ type Info struct {
 	Complete   bool      `json:"complete"` // false: there is no copy that could be looked into
 	// Schema is what a generation must have that this node is to adopt.
 	Schema int `json:"schema"`
-}
-
-// StreamRepair is a stream to fold anew, with what of it may be too much in the copy.
-type StreamRepair struct {
-	Stream    events.StreamID
-	Hostnames []events.Hostname
-	Keys      []string
 }
 
 // Inspection is a copy at one moment.

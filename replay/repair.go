@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -30,7 +31,7 @@ func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
 	tell := cfg.Each
 	var found []Difference
 	mended := 0
-	var batch []StreamRepair
+	var batch []projections.Repair
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil

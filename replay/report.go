@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections"
 )
 
 // Kind is how a copy differs from the source.
@@ -56,8 +57,8 @@ type HostnameDifference struct {
 }
 
 // repair is what to mend it with.
-func (d *Difference) repair() StreamRepair {
-	r := StreamRepair{Stream: d.Stream, Hostnames: d.held}
+func (d *Difference) repair() projections.Repair {
+	r := projections.Repair{Stream: d.Stream, Hostnames: d.held}
 	for _, k := range d.Keys {
 		r.Keys = append(r.Keys, string(k))
 	}

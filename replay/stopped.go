@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -123,12 +124,12 @@ func (s *Stopped) Inspect(context.Context) (Inspection, error) {
 }
 
 // Repair folds streams of the live generation anew.
-func (s *Stopped) Repair(ctx context.Context, repairs []StreamRepair) (int, error) {
+func (s *Stopped) Repair(ctx context.Context, repairs []projections.Repair) (int, error) {
 	m, err := s.open()
 	if err != nil {
 		return 0, err
 	}
-	n, err := repairModel(ctx, m, s.source, repairs, s.log)
+	n, err := projections.RepairModel(ctx, m, s.source, repairs, s.log)
 	if err != nil {
 		return n, err
 	}
@@ -150,7 +151,13 @@ func (s *Stopped) Adopt(_ context.Context, generation string) error {
 		return err
 	}
 	s.why = nil
-	return s.dir.SetCurrent(generation)
+	if err := s.dir.SetCurrent(generation); err != nil {
+		return err
+	}
+	if _, err := s.dir.Tidy(); err != nil {
+		s.log.Warn("generations that nobody needs any more are left; the node's next start removes them", "err", err)
+	}
+	return nil
 }
 
 // opening is how long a node that is about to start, or to stop, is waited for.
@@ -203,9 +210,9 @@ func named(ctx context.Context, c *Client, region string) (Region, error) {
 
 // Rollback points the directory to the generation before.
 func (s *Stopped) Rollback(ctx context.Context) (string, error) {
-	name, err := previous(s.dir)
+	name, err := s.dir.Previous()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("go back to the generation before: %w", err)
 	}
 	// What cannot be opened is nothing to go back to.
 	m, err := readmodel.Open(readmodel.Config{Dir: s.dir.Path(name), CacheBytes: stoppedCache, Logger: s.log})

@@ -1,0 +1,317 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/diskspace"
+	"github.com/tenantry/tenantry/projections"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// Opener opens a region's copy: that of the node that runs now, or else the directory's. It is called
+// whenever the copy is needed and not held in between, so that a node may start and stop meanwhile.
+type Opener func(ctx context.Context) (Region, error)
+
+// RebuildConfig says what to build, and what not to do with it.
+type RebuildConfig struct {
+	Dir    readmodel.Dir
+	Open   Opener
+	Source Source
+	// Partitions is of the topic, for a region of which nothing is left that says it.
+	Partitions int
+	// MaxChange is how much of the copy may change at most, of 1.
+	MaxChange float64
+	// Force goes on although more changes, or although the source is another store.
+	Force     bool
+	Progress  func(stage string, done, total uint64)
+	FreeSpace func(dir string) (uint64, error) // nil: ask the kernel
+	Patience  time.Duration                    // see [VerifyConfig]
+	Logger    *slog.Logger
+}
+
+// Rebuilt is what a rebuild has made.
+type Rebuilt struct {
+	Region     string `json:"region"`
+	Generation string `json:"generation"`
+	Before     string `json:"before,omitzero"` // the one that was live; [Rollback] goes back to it
+	PID        int    `json:"pid,omitzero"`    // of the node that serves it; 0: none runs
+	Position   uint64 `json:"position"`        // up to which it was built
+	Events     uint64 `json:"events"`
+	Tenants    uint64 `json:"tenants"`
+	Hostnames  uint64 `json:"hostnames"`
+	// Quarantined are streams with an event that this program cannot fold.
+	Quarantined int `json:"quarantined,omitzero"`
+	// Change is what it holds otherwise than the copy before; nil: there was none to compare with.
+	Change *Change       `json:"change,omitempty"`
+	Took   time.Duration `json:"-"`
+}
+
+// ErrTooMuchChange says that a rebuild would change more than it may. Nothing was changed.
+var ErrTooMuchChange = errors.New("the rebuild would change too much")
+
+// Rebuild builds a generation from the source beside the live one, reads it back, and has it take the live
+// one's place. Look-ups go on all the while. Whatever fails leaves the live generation as it was, and
+// nothing of its own.
+func Rebuild(ctx context.Context, cfg RebuildConfig) (*Rebuilt, error) {
+	if cfg.Progress == nil {
+		cfg.Progress = func(string, uint64, uint64) {}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.FreeSpace == nil {
+		cfg.FreeSpace = diskspace.Free
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = defaultPatience
+	}
+	began := time.Now()
+	unlock, err := cfg.Dir.ReplayLock()
+	if err != nil {
+		return nil, err
+	}
+	r, err := rebuild(ctx, cfg)
+	if err := errors.Join(err, unlock()); err != nil {
+		return nil, err
+	}
+	r.Took = time.Since(began)
+	return r, nil
+}
+
+func rebuild(ctx context.Context, cfg RebuildConfig) (*Rebuilt, error) {
+	info, copied, err := look(ctx, cfg.Open)
+	if err != nil {
+		return nil, err
+	}
+	partitions := info.Partitions
+	if partitions == 0 {
+		partitions = cfg.Partitions
+	}
+	head, err := mayBuildFrom(ctx, cfg, copied)
+	if err != nil {
+		return nil, err
+	}
+	building, err := beginBuilding(cfg.Dir, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	r := &Rebuilt{Region: info.Region, Before: info.Generation}
+	err = roomFor(cfg, info, head)
+	if err == nil {
+		r.Generation, err = r.build(ctx, cfg, building, partitions)
+	}
+	if err != nil {
+		return nil, errors.Join(err, cfg.Dir.Remove(building))
+	}
+	if err := r.handOver(ctx, cfg); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// look is what a region's copy is now, and how far it has come; nil: there is none that could be
+// looked into.
+func look(ctx context.Context, open Opener) (info Info, copied *readmodel.Progress, err error) {
+	err = opened(ctx, open, func(region Region) error {
+		if info, err = region.Info(ctx); err != nil || !info.Complete {
+			return err
+		}
+		in, err := region.Inspect(ctx)
+		if err != nil {
+			return err
+		}
+		copied = in.Progress()
+		return in.Close()
+	})
+	return info, copied, err
+}
+
+// opened runs do with the region's copy as it is now, a node's or the directory's.
+func opened(ctx context.Context, open Opener, do func(Region) error) error {
+	region, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(region), region.Close())
+}
+
+// mayBuildFrom refuses a source that would make another region of this one.
+func mayBuildFrom(ctx context.Context, cfg RebuildConfig, copied *readmodel.Progress) (events.Head, error) {
+	if copied == nil {
+		copied = &readmodel.Progress{}
+		head, err := cfg.Source.Head(ctx)
+		if err != nil {
+			return head, fmt.Errorf("ask the source for its head: %w", err)
+		}
+		copied.StoreID = head.StoreID // there is nothing that it could differ from
+	}
+	head, err := checkSource(ctx, cfg.Source, copied, cfg.Patience)
+	switch {
+	case errors.Is(err, ErrOtherStore) && cfg.Force:
+		cfg.Logger.Warn("building the region from another store, as --force says", "found", err)
+		return head, nil
+	case errors.Is(err, ErrOtherStore):
+		return head, fmt.Errorf("%w; name the right source, or, if the store was restored or replaced, give --force", err)
+	}
+	return head, err
+}
+
+// eventOctets is what an event takes in a generation, with what sorting needs on the way, where there
+// is no other generation to go by. Measured with 10 events a tenant: 100 to 150.
+const eventOctets = 200
+
+// roomFor refuses to begin what the disk has no room for. A generation takes about as much as the
+// one before; while it is written, what is sorted takes some more.
+func roomFor(cfg RebuildConfig, info Info, head events.Head) error {
+	need := head.Position * eventOctets
+	if info.Complete {
+		live, err := size(cfg.Dir.Path(info.Generation))
+		if err != nil {
+			return err
+		}
+		need = live + live/2
+	}
+	if err := diskspace.Need(cfg.FreeSpace, string(cfg.Dir), need+diskspace.CompactionRoom); err != nil {
+		return fmt.Errorf("build beside the live generation: %w", err)
+	}
+	return nil
+}
+
+// build builds and verifies, and says as which generation it can be handed over.
+func (r *Rebuilt) build(ctx context.Context, cfg RebuildConfig, building string, partitions int) (generation string, err error) {
+	path := cfg.Dir.Path(building)
+	built, err := projections.Build(ctx, projections.BuildConfig{
+		Source: cfg.Source.Whole, Dir: path, Partitions: partitions, Logger: cfg.Logger, FreeSpace: cfg.FreeSpace,
+		Progress: func(done, total uint64) { cfg.Progress("build", done, total) },
+	})
+	if err != nil {
+		return "", err
+	}
+	if built.Head.Position == 0 {
+		return "", ErrSourceEmpty
+	}
+	r.Position, r.Events, r.Tenants, r.Hostnames = built.Head.Position, built.Events, built.Tenants, built.Hostnames
+	r.Quarantined = len(built.Quarantined)
+	if err := r.check(ctx, cfg, path, built); err != nil {
+		return "", err
+	}
+	return cfg.Dir.Promote(building)
+}
+
+// check reads back what was built, and compares it with the copy that it is to replace.
+func (r *Rebuilt) check(ctx context.Context, cfg RebuildConfig, path string, built *projections.Built) error {
+	m, err := readmodel.Open(readmodel.Config{Dir: path, CacheBytes: stoppedCache, Logger: cfg.Logger, FreeSpace: cfg.FreeSpace})
+	if err != nil {
+		return fmt.Errorf("read back what was built: %w", err)
+	}
+	in, err := m.Inspect()
+	if err == nil {
+		err = errors.Join(r.compare(ctx, cfg, local{in}, built), in.Close())
+	}
+	return errors.Join(err, m.Close())
+}
+
+func (r *Rebuilt) compare(ctx context.Context, cfg RebuildConfig, next local, built *projections.Built) error {
+	scanned, err := next.Scan(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("read back what was built: %w", err)
+	}
+	if kept := next.Maintained(); scanned.Sums != *built.Sums || kept != *built.Sums || len(scanned.Damaged) > 0 {
+		return errors.New("what was built is not what was written: the disk may be failing; nothing was changed")
+	}
+	return opened(ctx, cfg.Open, func(region Region) error {
+		info, err := region.Info(ctx)
+		if err != nil || !info.Complete {
+			return err
+		}
+		live, err := region.Inspect(ctx)
+		if err != nil {
+			return fmt.Errorf("compare with the live generation: %w", err)
+		}
+		change, err := changeOf(ctx, live, next)
+		if err := errors.Join(err, live.Close()); err != nil {
+			return fmt.Errorf("compare with the live generation: %w", err)
+		}
+		r.Change = &change
+		if change.Part() > cfg.MaxChange && !cfg.Force {
+			return fmt.Errorf("%w: it would %s, and --max-change is %g%%. Nothing was changed; --verify names them, and --force goes on if that is right",
+				ErrTooMuchChange, change, 100*cfg.MaxChange)
+		}
+		return nil
+	})
+}
+
+// handOver has the generation take the live one's place. Where it fails, it is removed.
+func (r *Rebuilt) handOver(ctx context.Context, cfg RebuildConfig) error {
+	cfg.Progress("hand over", 0, 0)
+	err := opened(ctx, cfg.Open, func(region Region) error {
+		info, err := region.Info(ctx)
+		if err != nil {
+			return err
+		}
+		r.PID, r.Before = info.PID, info.Generation
+		return region.Adopt(ctx, r.Generation)
+	})
+	if err == nil {
+		return nil
+	}
+	// The node may have done it, and died or been left before it could say so.
+	if now, currentErr := cfg.Dir.Current(); currentErr == nil && now == r.Generation {
+		cfg.Logger.Warn("the new generation is live, although its node did not say so", "generation", r.Generation, "err", err)
+		return nil
+	}
+	return errors.Join(fmt.Errorf("put %s in the place of the live generation: %w", r.Generation, err), r.takeBack(cfg))
+}
+
+// takeBack removes a generation that did not become the live one. A node has done so by itself; one
+// that runs and has not is asked, since it may be about to turn to it.
+func (r *Rebuilt) takeBack(cfg RebuildConfig) error {
+	unlock, err := cfg.Dir.Lock()
+	if errors.Is(err, readmodel.ErrInUse) {
+		return nil // the node's: it removes it when it fails, or at its next start
+	}
+	if err != nil {
+		return err
+	}
+	now, err := cfg.Dir.Current()
+	if err == nil && now != r.Generation || errors.Is(err, readmodel.ErrNoGeneration) {
+		err = cfg.Dir.Remove(r.Generation)
+	}
+	return errors.Join(err, unlock())
+}
+
+// RolledBack says where a rollback has gone.
+type RolledBack struct {
+	Region     string `json:"region"`
+	Generation string `json:"generation"`
+	Before     string `json:"before"` // that was live
+	PID        int    `json:"pid,omitzero"`
+}
+
+// Rollback goes back to the generation before the live one, as [Rebuild] goes ahead: a node that runs
+// first brings it up to date.
+func Rollback(ctx context.Context, dir readmodel.Dir, open Opener) (*RolledBack, error) {
+	unlock, err := dir.ReplayLock()
+	if err != nil {
+		return nil, err
+	}
+	out := new(RolledBack)
+	err = opened(ctx, open, func(region Region) error {
+		info, err := region.Info(ctx)
+		if err != nil {
+			return err
+		}
+		out.Region, out.Before, out.PID = info.Region, info.Generation, info.PID
+		out.Generation, err = region.Rollback(ctx)
+		return err
+	})
+	if err := errors.Join(err, unlock()); err != nil {
+		return nil, err
+	}
+	return out, nil
+}

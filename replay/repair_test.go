@@ -1,0 +1,184 @@
+package replay
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+func mended(t *testing.T, r Region, s Source, tenant string) (*RepairReport, []string) {
+	t.Helper()
+	var lines []string
+	cfg := VerifyConfig{Region: r, Source: s, Dir: t.TempDir(), Each: func(d Difference) error {
+		lines = append(lines, told(d))
+		return nil
+	}}
+	if tenant != "" {
+		cfg.Tenant, _ = streamID(t, tenant).Tenant()
+	}
+	report, err := Repair(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report, lines
+}
+
+func TestRepair_MendsWhatDiffers_AndTheCopyIsEqualThen(t *testing.T) {
+	s := aCatalogue(t, 300, 11)
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+		item, err := txn.Get([]byte("t/ten_00005"))
+		if err != nil {
+			return err
+		}
+		record, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		return errors.Join(
+			txn.Delete([]byte("t/ten_00002")),
+			txn.Set([]byte("t/ten_99999"), record),
+			txn.Set([]byte("t/ten_00006"), []byte("\x80")),
+			txn.Delete([]byte("h/h0.t8.example")),
+			txn.Set([]byte("h/h0.t9.example"), append(binary.AppendUvarint(nil, 1<<40), "ten_00010"...)),
+			txn.Set([]byte("h/new.example"), append(binary.AppendUvarint(nil, 7), "ten_00011"...)),
+			txn.Set([]byte("h/h0.t12.example"), binary.AppendUvarint(nil, 1<<40)),
+			txn.Set([]byte("h/h0.t13.example"), []byte{0xff}),
+			txn.Set([]byte("h/nobody.example"), []byte{0xff}),
+			txn.Set([]byte("t/\xff\x00"), record),
+			txn.Delete([]byte("d/db_3")),
+		)
+	})
+	for _, over := range []string{"in process", "over the socket"} {
+		t.Run(over, func(t *testing.T) {
+			var r Region = openStopped(t, dir, s)
+			if over == "over the socket" {
+				control(t, dir, r, sessionIdle)
+				r = client(t, dir)
+			}
+			report, lines := mended(t, r, s, "")
+			if over == "in process" && (len(lines) != 12 || report.Repaired != 12) || over != "in process" && report.Repaired != 0 {
+				t.Errorf("found %d, mended %d: %q", len(lines), report.Repaired, lines)
+			}
+			if len(report.Left) > 0 {
+				t.Errorf("left are %+v", report.Left)
+			}
+			if after, lines := verified(t, r, s); !after.Equal() {
+				t.Errorf("after the repair: %+v %q", after, lines)
+			}
+		})
+	}
+}
+
+func TestRepair_OfRandomDamage_EndsEqual(t *testing.T) {
+	s := aCatalogue(t, 200, 12)
+	for seed := range uint64(10) {
+		dir := aStopped(t, s)
+		r := rand.New(rand.NewPCG(seed, 2))
+		damage(t, dir, "gen-0001", func(txn *badger.Txn) error { return atRandom(txn, r, 20) })
+		region := openStopped(t, dir, s)
+		report, lines := mended(t, region, s, "")
+		if report.Equal() || len(report.Left) > 0 {
+			t.Errorf("seed %d: found %q, left %+v", seed, lines, report.Left)
+		}
+		if after, lines := verified(t, region, s); !after.Equal() {
+			t.Errorf("seed %d: after the repair: %+v %q", seed, after, lines)
+		}
+	}
+}
+
+// atRandom deletes, alters, swaps, cuts off and adds entries.
+func atRandom(txn *badger.Txn, r *rand.Rand, n int) error {
+	var keys [][]byte
+	it := txn.NewIterator(badger.IteratorOptions{})
+	for it.Rewind(); it.Valid(); it.Next() {
+		if k := it.Item().KeyCopy(nil); len(k) > 1 && k[1] == '/' && (k[0] == 't' || k[0] == 'h' || k[0] == 'd' || k[0] == 'g') {
+			keys = append(keys, k)
+		}
+	}
+	it.Close()
+	value := func(key []byte) []byte {
+		item, err := txn.Get(key)
+		if err != nil {
+			return nil // deleted by the damage before this one
+		}
+		b, err := item.ValueCopy(nil)
+		if err != nil {
+			return nil
+		}
+		return b
+	}
+	for range n {
+		a, b := keys[r.IntN(len(keys))], keys[r.IntN(len(keys))]
+		x, y := value(a), value(b)
+		var err error
+		switch r.IntN(5) {
+		case 0:
+			err = txn.Delete(a)
+		case 1:
+			if len(x) > 0 {
+				x[r.IntN(len(x))] ^= 1 << r.IntN(8)
+				err = txn.Set(a, x)
+			}
+		case 2:
+			if a[0] == b[0] && x != nil && y != nil {
+				err = errors.Join(txn.Set(a, y), txn.Set(b, x))
+			}
+		case 3:
+			if len(x) > 0 {
+				err = txn.Set(a, x[:r.IntN(len(x))])
+			}
+		case 4:
+			err = txn.Set(fmt.Appendf(nil, "%c/%s%d", a[0], map[byte]string{'t': "ten_x", 'd': "db_x", 'g': "grp_x", 'h': "x"}[a[0]], r.IntN(1000)), x)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestRepair_OfOneTenant_LeavesTheOthersAsTheyAre(t *testing.T) {
+	s := aCatalogue(t, 50, 13)
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+		return errors.Join(txn.Delete([]byte("t/ten_00004")), txn.Delete([]byte("t/ten_00005")), txn.Set([]byte("h/x.example"), append([]byte{9}, "ten_never"...)))
+	})
+	r := openStopped(t, dir, s)
+	if report, lines := mended(t, r, s, "ten_00004"); report.Repaired != 1 || len(report.Left) > 0 || len(lines) != 1 {
+		t.Errorf("got %+v, %q", report, lines)
+	}
+	if report, lines := mended(t, r, s, "ten_never"); report.Repaired != 1 || len(report.Left) > 0 || len(lines) != 1 || lines[0] != "extra ten_never; x.example: ten_never -> " {
+		t.Errorf("a tenant that never was: got %+v, %q", report, lines)
+	}
+	_, lines := verified(t, r, s)
+	expect(t, lines, "missing ten_00005")
+}
+
+func TestRepair_ACopyThatIsEqual_IsNotWrittenTo(t *testing.T) {
+	s := aCatalogue(t, 20, 14)
+	region := &unmendable{openStopped(t, aStopped(t, s), s)}
+	if report, lines := mended(t, region, s, ""); !report.Equal() || report.Repaired != 0 || len(lines) != 0 {
+		t.Errorf("got %+v, %q", report, lines)
+	}
+}
+
+// unmendable is a copy that nothing may be done to.
+type unmendable struct{ *Stopped }
+
+func (u *unmendable) Recount(context.Context) error { return errors.New("recounted") }
+
+func TestAskTenant_TellsWhatTheSourceHas(t *testing.T) {
+	s := aCatalogue(t, 20, 15)
+	for id, want := range map[string]TenantState{"ten_00003": TenantPurged, "ten_00004": TenantThere, "ten_nobody": TenantUnknown} {
+		tenant, _ := streamID(t, id).Tenant()
+		if got, err := AskTenant(t.Context(), s, tenant); got != want || err != nil {
+			t.Errorf("%s: got %v, %v, want %v", id, got, err, want)
+		}
+	}
+}
