@@ -13,7 +13,7 @@ import (
 
 // CheckTopic reads the whole topic as any Kafka client could, and expects each event of the log in
 // it once, in its stream's partition and in the order of positions, each record telling the one
-// before it.
+// before it. Of those that were published again, each has to be what it was, behind itself.
 func (l *Log) CheckTopic(ctx context.Context, cluster *kafka.Cluster, topic string) error {
 	held, err := cluster.Offsets(ctx, topic)
 	if err != nil {
@@ -53,7 +53,7 @@ func (l *Log) readPartition(ctx context.Context, cluster *kafka.Cluster, topic s
 				faults = append(faults, fmt.Errorf("offset %d: %w", r.Offset, err))
 				continue
 			}
-			if !record.IsWatermark() {
+			if !record.IsWatermark() && record.Replayed == 0 {
 				last = record.Event.Position
 				seen[last] = true
 			}
@@ -75,6 +75,9 @@ func (l *Log) checkRecord(r kafka.Record, partition, partitions int, last uint64
 	switch {
 	case record.StoreID.String() != l.StoreID:
 		return record, fmt.Errorf("it is of store %s", record.StoreID)
+	case record.Replayed > 0 && (position > last || record.Replayed < last):
+		return record, fmt.Errorf("position %d, published again, says that the partition was complete up to %d, behind position %d", position, record.Replayed, last)
+	case record.Replayed > 0:
 	case record.Previous != last:
 		return record, fmt.Errorf("position %d says that %d is before it, and %d is", position, record.Previous, last)
 	case record.IsWatermark():
