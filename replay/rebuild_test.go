@@ -1,0 +1,297 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// opening is how a rebuild finds the copy of a stopped region.
+func opener(dir readmodel.Dir, s Source) Opener {
+	return func(context.Context) (Region, error) {
+		return OpenStopped(dir, "eu-west", s, slog.New(slog.DiscardHandler))
+	}
+}
+
+func rebuilding(dir readmodel.Dir, s Source) RebuildConfig {
+	return RebuildConfig{Dir: dir, Open: opener(dir, s), Source: s, Partitions: partitions, MaxChange: 0.2, Patience: time.Millisecond}
+}
+
+// untouched fails the test where a region's directory is not as it was.
+func untouched(t *testing.T, dir readmodel.Dir, generation string) {
+	t.Helper()
+	if now, err := dir.Current(); err != nil || now != generation {
+		t.Errorf("the live generation is %s (%v), and was %s", now, err, generation)
+	}
+	for _, name := range files(t, dir) {
+		if strings.HasPrefix(name, "gen-") && name != generation || strings.HasSuffix(name, ".tmp") {
+			t.Errorf("%s is left over", name)
+		}
+	}
+}
+
+func files(t *testing.T, dir readmodel.Dir) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(string(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestRebuild_OfAStoppedRegion_MakesWhatTheSourceSays_AndKeepsTheOneBefore(t *testing.T) {
+	s := aCatalogue(t, 300, 21)
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+		return errors.Join(txn.Delete([]byte("t/ten_00004")), txn.Delete([]byte("h/h0.t5.example")), txn.Set([]byte("t/ten_00006"), []byte{1}), txn.Set([]byte("g/grp_new"), []byte{1}))
+	})
+	got, err := Rebuild(t.Context(), rebuilding(dir, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Change{Added: 1, Changed: 1, Removed: 1, Hostnames: 1, Streams: 310, AllHostnames: got.Change.AllHostnames}
+	if got.Generation != "gen-0002" || got.Before != "gen-0001" || got.Tenants != 300 || got.Position != uint64(len(s.log)) || got.Events != got.Position || *got.Change != want {
+		t.Errorf("got %+v with change %+v, want %+v", got, got.Change, want)
+	}
+	r := openStopped(t, dir, s)
+	if report, lines := verified(t, r, s); !report.Equal() || report.Generation != "gen-0002" {
+		t.Errorf("after the rebuild: %+v %q", report, lines)
+	}
+	if to, err := r.Rollback(t.Context()); err != nil || to != "gen-0001" {
+		t.Errorf("rollback: got %q, %v", to, err)
+	}
+	if report, _ := verified(t, r, s); report.Equal() || report.Generation != "gen-0001" {
+		t.Errorf("after the rollback: %+v", report)
+	}
+}
+
+func TestRebuild_Again_KeepsNoMoreThanTheOneBefore(t *testing.T) {
+	s := aCatalogue(t, 20, 22)
+	dir := aStopped(t, s)
+	for range 4 {
+		if _, err := Rebuild(t.Context(), rebuilding(dir, s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left []string
+	for _, name := range files(t, dir) {
+		if strings.HasPrefix(name, "gen-") {
+			left = append(left, name)
+		}
+	}
+	expect(t, left, "gen-0004", "gen-0005")
+}
+
+func TestRebuild_WhereNothingIsLeftOfTheRegion_MakesItAnew(t *testing.T) {
+	s := aCatalogue(t, 50, 23)
+	for what, dir := range map[string]readmodel.Dir{"no directory": readmodel.Dir(t.TempDir() + "/regions/eu-west"), "an empty one": readmodel.Dir(t.TempDir())} {
+		got, err := Rebuild(t.Context(), rebuilding(dir, s))
+		if err != nil || got.Generation != "gen-0001" || got.Change != nil {
+			t.Errorf("%s: got %+v, %v", what, got, err)
+			continue
+		}
+		if report, lines := verified(t, openStopped(t, dir, s), s); !report.Equal() {
+			t.Errorf("%s: after the rebuild: %+v %q", what, report, lines)
+		}
+	}
+}
+
+func TestRebuild_OfAGenerationThatCannotBeOpened_TakesItsPlace(t *testing.T) {
+	s := aCatalogue(t, 50, 24)
+	dir := aStopped(t, s)
+	if err := os.WriteFile(dir.Path("gen-0001/MANIFEST"), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Rebuild(t.Context(), rebuilding(dir, s))
+	if err != nil || got.Generation != "gen-0002" {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if report, lines := verified(t, openStopped(t, dir, s), s); !report.Equal() {
+		t.Errorf("after the rebuild: %+v %q", report, lines)
+	}
+}
+
+func TestRebuild_WhatIsOnlyNewer_IsNoChange(t *testing.T) {
+	s := aCatalogue(t, 100, 25)
+	dir := readmodel.Dir(t.TempDir())
+	fill(t, dir, "gen-0001", s, []uint64{30, 200, 100})
+	cfg := rebuilding(dir, s)
+	cfg.MaxChange = 0
+	got, err := Rebuild(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Change.Newer == 0 || got.Change.Added+got.Change.Changed+got.Change.Removed+got.Change.Hostnames != 0 {
+		t.Errorf("got %+v", got.Change)
+	}
+}
+
+func TestRebuild_ThatMayNotBe_ChangesNothing_AndSaysWhatToDo(t *testing.T) {
+	s := aCatalogue(t, 100, 26)
+	gone := aStopped(t, s)
+	damage(t, gone, "gen-0001", func(txn *badger.Txn) error {
+		for i := range 30 {
+			if err := txn.Delete(fmt.Appendf(nil, "t/ten_%05d", i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	good := aStopped(t, s)
+	other := aCatalogue(t, 120, 27)
+	other.id = s.id
+	for what, c := range map[string]struct {
+		dir    readmodel.Dir
+		source *memorySource
+		change func(*RebuildConfig)
+		want   error
+		text   string
+	}{
+		"too much changes":      {gone, s, nil, ErrTooMuchChange, "add 30, change 0 and remove 0 of 110 tenants, databases and groups"},
+		"no events":             {good, &memorySource{id: s.id}, nil, ErrSourceEmpty, "is it the right one?"},
+		"no events, forced":     {good, &memorySource{id: s.id}, func(c *RebuildConfig) { c.Force = true }, ErrSourceEmpty, "is it the right one?"},
+		"another store":         {good, &memorySource{id: uuid.New(), log: s.log}, nil, ErrOtherStore, "give --force"},
+		"another past":          {good, other, nil, ErrOtherStore, "give --force"},
+		"behind the region":     {good, &memorySource{id: s.id, log: s.log[:50]}, nil, ErrSourceBehind, "the source ends at 50"},
+		"behind, forced":        {good, &memorySource{id: s.id, log: s.log[:50]}, func(c *RebuildConfig) { c.Force = true }, ErrSourceBehind, "the source ends at 50"},
+		"a source that dies":    {good, &memorySource{id: s.id, log: s.log, dies: 20}, nil, events.ErrUnavailable, "the connection is gone"},
+		"a source that is away": {good, &memorySource{fails: events.ErrUnavailable}, nil, events.ErrUnavailable, "ask the source"},
+		"a disk that is full":   {good, s, func(c *RebuildConfig) { c.FreeSpace = func(string) (uint64, error) { return 5 << 20, nil } }, readmodel.ErrDiskFull, "has 5 MiB free"},
+		"stopped by who began it": {good, s, func(c *RebuildConfig) {
+			// In the middle of what is built.
+			c.Progress = func(string, uint64, uint64) {}
+			c.Source = &stopping{memorySource: s}
+		}, context.Canceled, ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			cfg := rebuilding(c.dir, c.source)
+			if c.change != nil {
+				c.change(&cfg)
+			}
+			ctx := t.Context()
+			if s, ok := cfg.Source.(*stopping); ok {
+				ctx, s.cancel = context.WithCancel(ctx)
+			}
+			_, err := Rebuild(ctx, cfg)
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want %v and %q in one line", err, c.want, c.text)
+			}
+			untouched(t, c.dir, "gen-0001")
+		})
+	}
+	cfg := rebuilding(gone, s)
+	cfg.Force = true
+	if got, err := Rebuild(t.Context(), cfg); err != nil || got.Change.Added != 30 {
+		t.Errorf("with --force: got %+v, %v", got, err)
+	}
+	cfg = rebuilding(good, &memorySource{id: uuid.New(), log: other.log})
+	cfg.Force = true
+	if got, err := Rebuild(t.Context(), cfg); err != nil || got.Tenants != 120 {
+		t.Errorf("another store, with --force: got %+v, %v", got, err)
+	}
+}
+
+// stopping is a source at which somebody stops who reads it.
+type stopping struct {
+	*memorySource
+	cancel context.CancelFunc
+}
+
+func (s *stopping) Whole(ctx context.Context) (events.Whole, error) {
+	w, err := s.memorySource.Whole(ctx)
+	s.cancel()
+	return w, err
+}
+
+func TestRebuild_ASecondOne_IsRefused_AndToldWhoIsFirst(t *testing.T) {
+	s := aCatalogue(t, 20, 28)
+	dir := aStopped(t, s)
+	unlock, err := dir.ReplayLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, try := range map[string]func() error{
+		"rebuild":  func() error { _, err := Rebuild(t.Context(), rebuilding(dir, s)); return err },
+		"rollback": func() error { _, err := Rollback(t.Context(), dir, opener(dir, s)); return err },
+	} {
+		if err := try(); !errors.Is(err, readmodel.ErrReplaying) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	untouched(t, dir, "gen-0001")
+}
+
+func TestRebuild_WhatAKillHasLeft_IsRemovedByTheNext_WhichSaysSo(t *testing.T) {
+	s := aCatalogue(t, 20, 29)
+	dir := aStopped(t, s)
+	left, err := dir.Building()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir.Path(left)+"/00001.sst", []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	cfg := rebuilding(dir, s)
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	got, err := Rebuild(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "cut short") || !strings.Contains(log.String(), left) {
+		t.Errorf("logged was %s", log.String())
+	}
+	for _, name := range files(t, dir) {
+		if name == left || strings.HasSuffix(name, ".building") {
+			t.Errorf("%s is there still, beside %s", name, got.Generation)
+		}
+	}
+}
+
+func TestRebuild_ANodeThatRefusesTheGeneration_KeepsItsOwn_AndNothingIsLeft(t *testing.T) {
+	s := aCatalogue(t, 20, 30)
+	dir := aStopped(t, s)
+	cfg := rebuilding(dir, s)
+	open := cfg.Open
+	cfg.Open = func(ctx context.Context) (Region, error) {
+		r, err := open(ctx)
+		return refusing{r}, err
+	}
+	if _, err := Rebuild(t.Context(), cfg); !errors.Is(err, errRefused) {
+		t.Errorf("got %v, want the node's refusal", err)
+	}
+	untouched(t, dir, "gen-0001")
+}
+
+var errRefused = errors.New("the node refuses")
+
+// refusing is a region that adopts nothing.
+type refusing struct{ Region }
+
+func (r refusing) Adopt(context.Context, string) error { return errRefused }
+
+func TestRollback_WithoutAGenerationBefore_SaysSo(t *testing.T) {
+	s := aCatalogue(t, 20, 31)
+	dir := aStopped(t, s)
+	if _, err := Rollback(t.Context(), dir, opener(dir, s)); !errors.Is(err, readmodel.ErrNoGeneration) {
+		t.Errorf("got %v, want ErrNoGeneration", err)
+	}
+	untouched(t, dir, "gen-0001")
+}
