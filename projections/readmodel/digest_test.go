@@ -20,9 +20,8 @@ import (
 // Streams are folded in any order among each other, which moves hostnames back and forth, and all
 // that can happen to a copy happens to it between.
 func TestSums_AfterAnyUpdates_AreThoseOfWhatIsStored(t *testing.T) {
-	parent := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		r := newRegion(rt, tempDir(t, rt, parent), eventstest.Log(60).Draw(rt, "log"), 3)
+		r := newRegion(rt, t.TempDir(), eventstest.Log(60).Draw(rt, "log"), 3)
 		defer func() {
 			if err := r.model.Close(); err != nil {
 				rt.Fatal(err)
@@ -83,9 +82,8 @@ func TestSums_AfterAnyUpdates_AreThoseOfWhatIsStored(t *testing.T) {
 }
 
 func TestEntriesOf_AreTheRecordsThatUpdatesWrite(t *testing.T) {
-	parent := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		r := newRegion(rt, tempDir(t, rt, parent), eventstest.Log(80).Draw(rt, "log"), 2)
+		r := newRegion(rt, t.TempDir(), eventstest.Log(80).Draw(rt, "log"), 2)
 		defer func() {
 			if err := r.model.Close(); err != nil {
 				rt.Fatal(err)

@@ -229,6 +229,15 @@ func (i *Inspection) Record(key string) (value []byte, err error) {
 	return value, err
 }
 
+// Quarantined is [Model.Quarantined] of that moment.
+func (i *Inspection) Quarantined(ctx context.Context) (out []Quarantine, err error) {
+	err = i.view(func(txn *badger.Txn) error {
+		out, err = quarantined(ctx, txn)
+		return err
+	})
+	return out, err
+}
+
 // Sums are those that updates have kept up to now.
 func (m *Model) Sums() Sums {
 	m.sums.RLock()

@@ -242,25 +242,30 @@ func (m *Model) Quarantined(ctx context.Context) ([]Quarantine, error) {
 		return nil, ErrClosed
 	}
 	var out []Quarantine
-	err := m.db.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefixQuarantine), PrefetchValues: true, PrefetchSize: 16})
-		defer it.Close()
-		for it.Rewind(); it.Valid() && ctx.Err() == nil; it.Next() {
-			item := it.Item()
-			id, err := events.ParseStreamID(string(item.Key()[len(prefixQuarantine):]))
-			if err != nil {
-				continue // it names no stream that could be held up
-			}
-			if err := item.Value(func(b []byte) error {
-				out = append(out, *decodeQuarantine(id, b))
-				return nil
-			}); err != nil {
-				return err
-			}
-		}
-		return ctx.Err()
+	err := m.db.View(func(txn *badger.Txn) (err error) {
+		out, err = quarantined(ctx, txn)
+		return err
 	})
 	return out, err
+}
+
+func quarantined(ctx context.Context, txn *badger.Txn) (out []Quarantine, err error) {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefixQuarantine), PrefetchValues: true, PrefetchSize: 16})
+	defer it.Close()
+	for it.Rewind(); it.Valid() && ctx.Err() == nil; it.Next() {
+		item := it.Item()
+		id, err := events.ParseStreamID(string(item.Key()[len(prefixQuarantine):]))
+		if err != nil {
+			continue // it names no stream that could be held up
+		}
+		if err := item.Value(func(b []byte) error {
+			out = append(out, *decodeQuarantine(id, b))
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return out, ctx.Err()
 }
 
 // Sync makes everything that was committed durable.

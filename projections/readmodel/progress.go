@@ -120,7 +120,8 @@ func decodeMeta(b []byte) (mt meta, err error) {
 		}
 		return meta{}, err
 	}
-	return mt, json.Unmarshal(whole, &mt)
+	err = json.Unmarshal(whole, &mt)
+	return mt, err
 }
 
 // readState reads how far the model has come in a snapshot, and the sums of it.

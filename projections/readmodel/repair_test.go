@@ -66,9 +66,8 @@ func must[T any](v T, err error) T {
 }
 
 func TestRepair_OfAnyDamage_EndsEqual_AndTheSumsOnceTheyAreCounted(t *testing.T) {
-	parent := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		r := newRegion(rt, tempDir(t, rt, parent), eventstest.Log(60).Draw(rt, "log"), 2)
+		r := newRegion(rt, t.TempDir(), eventstest.Log(60).Draw(rt, "log"), 2)
 		defer func() {
 			if err := r.model.Close(); err != nil {
 				rt.Fatal(err)

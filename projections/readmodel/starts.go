@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 )
 
 const startsFile = "starts"
@@ -47,8 +46,8 @@ func (d Dir) starts(generation string) (int, error) {
 	}
 	var name string
 	var n int
-	if _, err := fmt.Fscanf(strings.NewReader(string(b)), "%s %d\n", &name, &n); err != nil || name != generation || n < 0 || n > 1000 {
-		return 0, nil
+	if read, _ := fmt.Sscanf(string(b), "%s %d\n", &name, &n); read == 2 && name == generation && n >= 0 && n < 1000 {
+		return n, nil
 	}
-	return n, nil
+	return 0, nil
 }

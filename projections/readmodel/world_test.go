@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"slices"
-	"testing"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
-	"pgregory.net/rapid"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/eventstest"
@@ -245,14 +242,4 @@ func counted(all map[string]string) map[string]string {
 			}
 		}
 	})
-}
-
-// tempDir makes a directory for one check of rapid's, within that of the test.
-func tempDir(t *testing.T, rt *rapid.T, parent string) string {
-	t.Helper()
-	dir, err := os.MkdirTemp(parent, "model")
-	if err != nil {
-		rt.Fatal(err)
-	}
-	return dir
 }

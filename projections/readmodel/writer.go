@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -242,7 +243,7 @@ func (w *Writer) hostnames(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("hostname %q: %w", n, err)
 		}
-		if string(n) != string(name) {
+		if !bytes.Equal(n, name) {
 			if err := put(); err != nil {
 				return err
 			}

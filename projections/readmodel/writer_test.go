@@ -19,10 +19,9 @@ import (
 )
 
 func TestWriter_MakesTheModelThatUpdatesMake_InEveryKey(t *testing.T) {
-	parent := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		log := eventstest.Log(80).Draw(rt, "log")
-		r := newRegion(rt, tempDir(t, rt, parent), log, 3)
+		r := newRegion(rt, t.TempDir(), log, 3)
 		defer func() {
 			if err := r.model.Close(); err != nil {
 				rt.Fatal(err)
@@ -53,7 +52,7 @@ func TestWriter_MakesTheModelThatUpdatesMake_InEveryKey(t *testing.T) {
 			rt.Fatal(err)
 		}
 
-		cfg := Config{Dir: filepath.Join(tempDir(t, rt, parent), "gen-0001.building")}
+		cfg := Config{Dir: filepath.Join(t.TempDir(), "gen-0001.building")}
 		w, err := Create(cfg)
 		if err != nil {
 			rt.Fatal(err)
