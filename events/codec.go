@@ -57,6 +57,9 @@ func (c *Codec) Decode(t Type, data jsontext.Value) (Payload, error) {
 		}
 		t, data = u.To, up
 	}
+	if p, ok := decodePlain(t, data); ok {
+		return p, nil
+	}
 	decode, ok := decoders[t]
 	if !ok {
 		return nil, fmt.Errorf("%w %q", ErrUnknownType, t)
