@@ -437,3 +437,32 @@ func TestEpoch_IsRaisedByEveryChangeOfThePlace(t *testing.T) {
 		}
 	})
 }
+
+// A tenant's maps may be changed only by who has made all of them.
+func TestTenant_ApplyOwn_FoldsAsApplyDoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		for id, stream := range eventstest.Streams(eventstest.Log(100).Draw(t, "log")) {
+			if id.Kind() != events.KindTenant {
+				continue
+			}
+			var shared, own events.Tenant
+			for _, e := range stream {
+				var err error
+				if shared, err = shared.Apply(e); err != nil {
+					t.Fatal(err)
+				}
+				before := own.Hostnames
+				kept := slices.Clone(before)
+				if own, err = own.ApplyOwn(e); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(before, kept) {
+					t.Fatalf("%s at version %d changed the hostnames before from %v to %v", e.Stream, e.Version, kept, before)
+				}
+				if !reflect.DeepEqual(shared, own) {
+					t.Fatalf("%s at version %d: got %+v, want %+v", e.Stream, e.Version, own, shared)
+				}
+			}
+		}
+	})
+}

@@ -60,6 +60,19 @@ func (t Tenant) Exists() bool { return t.Version > 0 }
 // Apply folds the next event into the tenant. On error the tenant is returned as it was:
 // [ErrOutOfOrder] when e is not the next event of this stream, or the decoder's error.
 func (t Tenant) Apply(e Event) (Tenant, error) {
+	return t.apply(e, maps.Clone[map[string]Product], maps.Clone[map[string]jsontext.Value])
+}
+
+// ApplyOwn is Apply for who folds a whole stream from its beginning, and has kept none of the
+// tenants in between: it may change the maps of t. Of t only Hostnames remain what they were.
+func (t Tenant) ApplyOwn(e Event) (Tenant, error) {
+	return t.apply(e, same[map[string]Product], same[map[string]jsontext.Value])
+}
+
+func same[V any](v V) V { return v }
+
+// apply changes a map that one of the functions returned.
+func (t Tenant) apply(e Event, products func(map[string]Product) map[string]Product, config func(map[string]jsontext.Value) map[string]jsontext.Value) (Tenant, error) {
 	id, ok := e.Stream.Tenant()
 	if !ok || (t.Exists() && id != t.ID) || e.Version != t.Version+1 {
 		return t, fmt.Errorf("%w: %s at version %d, for a tenant %s at version %d", ErrOutOfOrder, e.Stream, e.Version, t.ID, t.Version)
@@ -102,11 +115,11 @@ func (t Tenant) Apply(e Event) (Tenant, error) {
 	case PrimaryHostnameChanged:
 		next.Primary = p.Hostname
 	case ProductActivated:
-		next.Products = with(t.Products, p.Name, p.Product)
+		next.Products = with(products(t.Products), p.Name, p.Product)
 	case ProductChanged:
-		next.Products = with(t.Products, p.Name, p.Product)
+		next.Products = with(products(t.Products), p.Name, p.Product)
 	case ProductDeactivated:
-		next.Products = without(t.Products, p.Name)
+		next.Products = without(products(t.Products), p.Name)
 	case DatabaseAssigned:
 		next.Database = Assignment{ID: p.Database, Name: p.Name, Position: e.Position}
 	case HomeRegionChanged:
@@ -114,9 +127,9 @@ func (t Tenant) Apply(e Event) (Tenant, error) {
 	case TenantGroupChanged:
 		next.Group = p.Group
 	case ConfigSet:
-		next.Config = with(t.Config, p.Key, p.Value)
+		next.Config = with(config(t.Config), p.Key, p.Value)
 	case ConfigUnset:
-		next.Config = without(t.Config, p.Key)
+		next.Config = without(config(t.Config), p.Key)
 	default:
 		return t, fmt.Errorf("%s is not an event of a tenant", e.Type)
 	}
@@ -124,28 +137,31 @@ func (t Tenant) Apply(e Event) (Tenant, error) {
 	return next, nil
 }
 
-// with is m with one entry more; m stays as it is.
+// with adds an entry to m.
 func with[V any](m map[string]V, key string, value V) map[string]V {
-	out := maps.Clone(m)
-	if out == nil {
-		out = make(map[string]V, 1)
+	if m == nil {
+		m = make(map[string]V, 1)
 	}
-	out[key] = value
-	return out
+	m[key] = value
+	return m
 }
 
-// without is m with one entry less, nil where none is left; m stays as it is.
+// without takes an entry from m; nil where none is left.
 func without[V any](m map[string]V, key string) map[string]V {
-	out := maps.Clone(m)
-	delete(out, key)
-	if len(out) == 0 {
+	delete(m, key)
+	if len(m) == 0 {
 		return nil
 	}
-	return out
+	return m
 }
 
 // FoldTenant folds a whole stream, or the rest of one, into t.
-func FoldTenant(t Tenant, stream []Event) (Tenant, error) { return fold(t, stream, Tenant.Apply) }
+func FoldTenant(t Tenant, stream []Event) (Tenant, error) {
+	if !t.Exists() {
+		return fold(Tenant{}, stream, Tenant.ApplyOwn)
+	}
+	return fold(t, stream, Tenant.Apply)
+}
 
 // fold applies events one after the other, and stops at the first that cannot be applied.
 func fold[S any](state S, stream []Event, apply func(S, Event) (S, error)) (S, error) {

@@ -63,7 +63,7 @@ type claiming struct {
 }
 
 func applyTenant(c claiming, e events.Event) (claiming, error) {
-	next, err := c.Apply(e)
+	next, err := c.ApplyOwn(e)
 	if err != nil {
 		return c, err
 	}
