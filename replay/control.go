@@ -112,6 +112,7 @@ func (c *Control) routes() http.Handler {
 	on("POST "+protocol+"/inspections/{id}/scan", c.inSession(c.scan))
 	on("GET "+protocol+"/inspections/{id}/record", c.inSession(record))
 	on("POST "+protocol+"/inspections/{id}/entries", c.inSession(c.entries))
+	on("POST "+protocol+"/inspections/{id}/copy", c.inSession(c.copy))
 	on("POST "+protocol+"/repair", c.repair)
 	on("POST "+protocol+"/recount", func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, c.region.Recount(r.Context())

@@ -63,6 +63,7 @@ var errorCodes = []struct {
 	{"no-generation", readmodel.ErrNoGeneration},
 	{"in-use", readmodel.ErrInUse},
 	{"disk-full", readmodel.ErrDiskFull},
+	{"damaged", readmodel.ErrDamaged},
 	{"unavailable", events.ErrUnavailable},
 	{"cancelled", context.Canceled},
 }
