@@ -31,6 +31,8 @@ type options struct {
 	through bool
 	// dir is where the nodes' data goes; "": a directory of the test.
 	dir string
+	// pooler puts pgbouncer, in transaction mode, before PostgreSQL, for all but the leaders' locks.
+	pooler bool
 	// small leaves everything out that a test of one node does not need: one catalogue, one region.
 	small bool
 }
@@ -182,6 +184,10 @@ func (s *system) lay(o options) {
 	if o.nodes > 0 {
 		nodes = o.nodes
 	}
+	writer, reader := s.writer, s.reader
+	if o.pooler {
+		writer, reader = testservers.PgBouncer(t, writer), testservers.PgBouncer(t, reader)
+	}
 	addresses := testservers.FreeAddresses(t, catalogues+len(regions)*nodes)
 	logs := t.TempDir()
 	others := s.others
@@ -197,7 +203,10 @@ func (s *system) lay(o options) {
 		}
 	}
 	for i := range catalogues {
-		args := []string{"catalogue", "--database-url", s.links.database(i, s.writer), "--kafka-partitions", fmt.Sprint(partitions)}
+		args := []string{"catalogue", "--database-url", s.links.database(i, writer), "--kafka-partitions", fmt.Sprint(partitions)}
+		if o.pooler {
+			args = append(args, "--database-lead-url", s.writer)
+		}
 		if o.kafka >= 3 {
 			args = append(args, "--kafka-replication", "3", "--kafka-min-insync-replicas", "2")
 		}
@@ -211,7 +220,7 @@ func (s *system) lay(o options) {
 		for i := range nodes {
 			name := fmt.Sprintf("%s-%d", region, i)
 			// One reads the truth from the database, the other from a catalogue.
-			source := s.links.source(name, s.reader)
+			source := s.links.source(name, reader)
 			if i%2 == 1 {
 				source = s.links.source(name, s.catalogues[0].url)
 			}
