@@ -2,33 +2,173 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/daemon"
+	"github.com/tenantry/tenantry/internal/telemetry"
 )
 
 func newReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay",
-		Short: "Publish events again from the source of truth",
-		Long: `Repairs what is made from the event store, after a loss.
+		Short: "Rebuild, compare or mend a region's copy from the source of truth",
+		Long: `Rebuilds a region's copy from the source of truth, while its node serves or while none
+runs: a new generation is built beside the live one, read back and held against the
+source, and then takes the live one's place without a look-up that fails. The one
+before stays, and --rollback goes back to it. Whatever fails changes nothing.
+
+--verify compares all that the region holds with the source, at the position that the
+region has, and names what differs: exit code 3 where anything does. --repair mends
+just that. --dry-run says what a rebuild would change. --tenant does one tenant alone.
+
+The source of a dev's data directory is found by itself: the dev that runs on it, or its
+store. For the data directory of a region's node name it with --source, as for the
+node. A rebuild that would change more than --max-change is refused, as is a source
+that is another store, unless --force is given; a source that is empty, or behind the
+region, is always refused.
 
 ` + topicHelp,
-		Example: `  tenantry replay --topic --since 2026-11-21T02:00:00Z --rate 5000
-  tenantry replay --topic --tenant ten_acme --admin http://catalogue.example:8080`,
+		Example: `  tenantry replay --region eu-west --data-dir tenantry-data
+  tenantry replay --region eu-west --verify
+  tenantry replay --region eu-west --data-dir /var/lib/tenantry --source http://catalogue.example:8080 --repair
+  tenantry replay --region eu-west --tenant ten_acme
+  tenantry replay --region eu-west --dry-run --output json
+  tenantry replay --region eu-west --rollback
+  tenantry replay --topic --since 2026-11-21T02:00:00Z --rate 5000`,
 		Args: takesNone,
 	}
-	cmd.Flags().Var(newTenantID(), "tenant", "the one tenant to replay; empty: all")
+	flags := cmd.Flags()
+	flags.Var(newRegion(), "region", "the region to replay")
+	flags.Var(newDirectory(defaultDir), "data-dir", "data directory of the region's node, or of a dev")
+	flags.Var(newSource(), "source", "where the truth can be read: http(s):// of a catalogue, or postgres:// of the store; empty: that of the dev")
+	flags.String("database-password-file", "", "file that has the database's password, where the source is one; read again at each connection")
+	flags.Var(newTenantID(), "tenant", "the one tenant to replay; empty: all")
+	flags.Bool("verify", false, "compare, and change nothing; exit code 3 where anything differs")
+	flags.Bool("repair", false, "compare, mend just what differs, and compare that again")
+	flags.Bool("dry-run", false, "say what a rebuild would add, change and remove, and change nothing")
+	flags.Bool("rollback", false, "go back to the generation before")
+	flags.Var(&percent{value: "20%"}, "max-change", "of the region's tenants, databases and groups, how many a rebuild may change at most")
+	flags.Bool("force", false, "rebuild although more changes than --max-change, although the source is another store, or where nothing of the region is left")
+	flags.Var(&number{value: 12, min: 1, max: 1000}, "kafka-partitions", "partitions of the topic; asked only where nothing of the region is left that says it")
 	addTopicFlags(cmd)
 	addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if topicWanted(cmd) {
 			return replayTopic(cmd)
 		}
-		return usage("say what to replay: --topic; see '%s --help'", cmd.CommandPath())
+		return runReplay(cmd)
 	}
 	return cmd
+}
+
+// replayModes are the flags of which one says what to do. Without any it is a rebuild.
+var replayModes = []string{"verify", "repair", "dry-run", "rollback"}
+
+// checkReplay is the mode, or what is wrong with the flags: "": a rebuild.
+func checkReplay(cmd *cobra.Command) (mode string, err error) {
+	for _, name := range replayModes {
+		if flagValue(cmd, name) != "true" {
+			continue
+		}
+		if mode != "" {
+			return "", usage("--%s and --%s are two different things: give one of them", mode, name)
+		}
+		mode = name
+	}
+	for _, name := range []string{"since", "rate", "restart", "admin"} {
+		if f := cmd.Flag(name); f != nil && f.Changed {
+			return "", usage("--%s is for --topic, and not for a region's copy", name)
+		}
+	}
+	tenant := flagValue(cmd, "tenant") != ""
+	forced := flagValue(cmd, "force") == "true"
+	limited := cmd.Flag("max-change").Changed
+	switch {
+	case mode == "rollback" && tenant:
+		return "", usage("--rollback goes back with the whole region: leave out --tenant")
+	case mode == "rollback" && cmd.Flag("source").Changed:
+		return "", usage("--rollback goes back to what is on disk, and reads no source: leave out --source")
+	case forced && mode != "":
+		return "", usage("--force is for a rebuild: leave it out with --%s", mode)
+	case limited && mode != "" && mode != "dry-run":
+		return "", usage("--max-change is for a rebuild: leave it out with --%s", mode)
+	case tenant && (forced || limited):
+		return "", usage("--tenant changes one tenant alone: leave out --force and --max-change")
+	}
+	return mode, needs(cmd, "region")
+}
+
+func runReplay(cmd *cobra.Command) error {
+	mode, err := checkReplay(cmd)
+	if err != nil {
+		return err
+	}
+	log, err := quietLogger(cmd)
+	if err != nil {
+		return err
+	}
+	partitions, err := strconv.Atoi(flagValue(cmd, "kafka-partitions"))
+	if err != nil {
+		return err
+	}
+	r, err := daemon.OpenReplay(cmd.Context(), daemon.ReplayConfig{
+		Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"),
+		Source:     daemon.Source{URL: flagValue(cmd, "source"), PasswordFile: flagValue(cmd, "database-password-file")},
+		Partitions: partitions, New: flagValue(cmd, "force") == "true", NoSource: mode == "rollback", Logger: log,
+	})
+	if err != nil {
+		return stoppedHere(cmd, err)
+	}
+	err = replayAs(cmd, r, mode)
+	return stoppedHere(cmd, errors.Join(err, r.Close()))
+}
+
+// quietLogger logs warnings, unless the user asks for more: the result says what was done.
+func quietLogger(cmd *cobra.Command) (*slog.Logger, error) {
+	level := cmd.Flag("log-level")
+	if level.Changed || level.Annotations[sourceOf] != nil {
+		return logger(cmd)
+	}
+	log, err := telemetry.Logger(cmd.ErrOrStderr(), "warn", flagValue(cmd, "log-format"))
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	return log, nil
+}
+
+func replayAs(cmd *cobra.Command, r *daemon.Replay, mode string) error {
+	switch {
+	case mode == "verify":
+		return replayVerify(cmd, r)
+	case mode == "dry-run":
+		return replayDryRun(cmd, r)
+	case mode == "rollback":
+		return replayRollback(cmd, r)
+	case flagValue(cmd, "tenant") != "" || mode == "repair":
+		return replayRepair(cmd, r)
+	}
+	return replayRebuild(cmd, r)
+}
+
+// errReplayStopped is what a replay that was told to stop says: it has not done what it was to do.
+var errReplayStopped = errors.New("stopped: the region is as it was, and nothing is left over")
+
+// stoppedHere says of a replay that the user has stopped what became of it, in place of what that looks
+// like from inside.
+func stoppedHere(cmd *cobra.Command, err error) error {
+	if err == nil || cmd.Context().Err() == nil {
+		return err
+	}
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e // it was done
+	}
+	return errReplayStopped
 }
 
 // newTenantID is the ID of a tenant, or none.
@@ -42,4 +182,27 @@ func newTenantID() *checked {
 		}
 		return nil
 	}}
+}
+
+// percent is a part of a whole, such as 20%.
+type percent struct{ value string }
+
+func (p *percent) String() string { return p.value }
+func (p *percent) Type() string   { return "percent" }
+func (p *percent) Set(s string) error {
+	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+	if err != nil || !strings.HasSuffix(s, "%") || v < 0 || v > 100 {
+		return errors.New("it is not a percentage from 0% to 100%, such as 5%")
+	}
+	p.value = s
+	return nil
+}
+
+// of1 is the part as a number up to 1.
+func (p *percent) of1() float64 {
+	v, err := strconv.ParseFloat(strings.TrimSuffix(p.value, "%"), 64)
+	if err != nil {
+		panic(fmt.Sprintf("percent %q was not checked", p.value))
+	}
+	return v / 100
 }

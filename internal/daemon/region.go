@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 	"github.com/tenantry/tenantry/queryapi"
+	"github.com/tenantry/tenantry/replay"
 )
 
 // RegionConfig says what a node of a region is made of.
@@ -30,6 +32,7 @@ type Region struct {
 	name      string
 	server    *server
 	projector *projections.Projector
+	control   *replay.Control // nil: it could not be had, and replay cannot reach this node
 	stop      context.CancelFunc
 	ended     chan struct{}
 	err       error // of the projector; read after ended
@@ -49,6 +52,7 @@ func OpenRegion(cfg RegionConfig) *Region {
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Region{name: cfg.Name, projector: p, stop: stop, ended: make(chan struct{}), server: serve(api.Front(cfg.Listener), api, cfg.Log)}
+	r.control = controlled(cfg, p)
 	go func() {
 		defer close(r.ended)
 		if err := p.Run(ctx); err != nil {
@@ -56,6 +60,19 @@ func OpenRegion(cfg RegionConfig) *Region {
 		}
 	}()
 	return r
+}
+
+// controlled starts to answer a replay. A node without that serves all the same.
+func controlled(cfg RegionConfig, p *projections.Projector) *replay.Control {
+	c, err := replay.Serve(readmodel.Dir(cfg.Dir), &replay.Node{
+		Region: cfg.Name, Projector: p,
+		Partitions: func(ctx context.Context) (int, error) { return cfg.Cluster.Partitions(ctx, cfg.Topic) },
+	}, cfg.Log.With("region", cfg.Name))
+	if err != nil {
+		cfg.Log.Error("a replay cannot reach this node while it runs", "region", cfg.Name, "err", err)
+		return nil
+	}
+	return c
 }
 
 // nodeName tells the nodes of a region apart.
@@ -86,13 +103,18 @@ func (r *Region) Err() error {
 	return r.err
 }
 
-// Close stops answering, then following.
+// Close stops answering, then following. A second one does nothing.
 func (r *Region) Close() error {
+	var controlErr error
+	if r.control != nil {
+		controlErr = r.control.Close()
+		r.control = nil
+	}
 	err := r.server.close()
 	r.stop()
 	<-r.ended
 	if err != nil {
-		return fmt.Errorf("stop the query API of %s: %w", r.name, err)
+		err = fmt.Errorf("stop the query API of %s: %w", r.name, err)
 	}
-	return nil
+	return errors.Join(err, controlErr)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/postgres"
 	"github.com/tenantry/tenantry/events/remote"
-	"github.com/tenantry/tenantry/projections"
+	"github.com/tenantry/tenantry/replay"
 )
 
 // Source says where a region reads the truth, to bootstrap and to repair its copy.
@@ -19,13 +19,16 @@ type Source struct {
 	URL string
 	// PasswordFile is of the database, where the URL is one's.
 	PasswordFile string
+	// TempDir is where all of it is sorted when a catalogue is read whole; "": the system's directory for
+	// temporary files.
+	TempDir string
 }
 
 // sourceConns is how many connections a node takes at most: one for itself and one to repair.
 const sourceConns = 2
 
 // openSource makes a source without asking it anything: a node serves its copy while it is away.
-func (p *process) openSource(s Source) (projections.Source, error) {
+func (p *process) openSource(s Source) (replay.Source, error) {
 	u, err := url.Parse(s.URL)
 	if err != nil {
 		return nil, errors.New("--source is not a URL: say postgres://USER@HOST/DATABASE, or http://HOST:PORT of a catalogue")
@@ -36,7 +39,7 @@ func (p *process) openSource(s Source) (projections.Source, error) {
 		p.onClose(d.close)
 		return d, nil
 	case "http", "https":
-		log, err := remote.New(remote.Config{URL: s.URL})
+		log, err := remote.New(remote.Config{URL: s.URL, TempDir: s.TempDir})
 		if err != nil {
 			return nil, fmt.Errorf("--source: %w", err)
 		}
@@ -97,6 +100,15 @@ func (d *databaseSource) Load(ctx context.Context, id events.StreamID, after uin
 		return nil, err
 	}
 	return s.Load(ctx, id, after)
+}
+
+// Whole is the store's.
+func (d *databaseSource) Whole(ctx context.Context) (events.Whole, error) {
+	s, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Whole(ctx)
 }
 
 func (d *databaseSource) close() error {

@@ -50,7 +50,7 @@ func replayedIn(t *testing.T, d *Dev) map[uint64]int {
 	return out
 }
 
-func replay(t *testing.T, d *Dev, body string) []string {
+func publishAgain(t *testing.T, d *Dev, body string) []string {
 	t.Helper()
 	status, answer, err := send(t.Context(), "POST", d.Addresses().Admin+"/v1/topic/replay", body)
 	if err != nil || status != http.StatusOK {
@@ -71,15 +71,15 @@ func TestDev_ReplayOfTheTopic_PublishesItAgain_AndRegionsGoOn(t *testing.T) {
 	for i := range 10 {
 		register(t, d, fmt.Sprintf("t%d", i)) // two events each
 	}
-	wantLast(t, replay(t, d, ""), `{"from":1,"position":20,"up_to":20,"events":20,"done":true}`)
+	wantLast(t, publishAgain(t, d, ""), `{"from":1,"position":20,"up_to":20,"events":20,"done":true}`)
 	for position := uint64(1); position <= 20; position++ {
 		if n := replayedIn(t, d)[position]; n != 1 {
 			t.Errorf("position %d was published again %d times, want once", position, n)
 		}
 	}
-	wantLast(t, replay(t, d, `{"since": 19}`), `{"from":19,"position":20,"up_to":20,"events":2,"done":true}`)
-	wantLast(t, replay(t, d, `{"tenant": "ten_t3", "rate": 1000}`), `{"from":1,"position":20,"up_to":20,"events":2,"done":true}`)
-	wantLast(t, replay(t, d, `{"since_time": "2100-01-01T00:00:00Z"}`), `{"from":21,"position":20,"up_to":20,"events":0,"done":true}`)
+	wantLast(t, publishAgain(t, d, `{"since": 19}`), `{"from":19,"position":20,"up_to":20,"events":2,"done":true}`)
+	wantLast(t, publishAgain(t, d, `{"tenant": "ten_t3", "rate": 1000}`), `{"from":1,"position":20,"up_to":20,"events":2,"done":true}`)
+	wantLast(t, publishAgain(t, d, `{"since_time": "2100-01-01T00:00:00Z"}`), `{"from":21,"position":20,"up_to":20,"events":0,"done":true}`)
 	register(t, d, "later")
 	for name, url := range d.Addresses().Regions {
 		status, body, err := send(t.Context(), "GET", url+"/v1/lookup/later.example?min_position=22", "")
@@ -116,7 +116,7 @@ func TestDev_ReplayBrokenOff_GoesOnWhereItWas_UnlessToldToBeginAnew(t *testing.T
 		t.Fatalf("the replay ended at %d with %v, want it killed half way", at, err)
 	}
 	// Another range is another replay.
-	wantLast(t, replay(t, d, `{"since": 3, "restart": true}`), `{"from":3,"position":20,"up_to":20,"events":18,"done":true}`)
+	wantLast(t, publishAgain(t, d, `{"since": 3, "restart": true}`), `{"from":3,"position":20,"up_to":20,"events":18,"done":true}`)
 
 	if _, err = again.run(t.Context(), adminapi.TopicReplay{Rate: 20}, func(p adminapi.TopicProgress) error {
 		if at = p.Position; at > 0 {
@@ -126,8 +126,8 @@ func TestDev_ReplayBrokenOff_GoesOnWhereItWas_UnlessToldToBeginAnew(t *testing.T
 	}); !errors.Is(err, killed) {
 		t.Fatal(err)
 	}
-	wantLast(t, replay(t, d, ""), fmt.Sprintf(`{"from":%d,"position":20,"up_to":20,"events":%d,"resumed":true,"done":true}`, at+1, 20-at))
-	wantLast(t, replay(t, d, ""), `{"from":1,"position":20,"up_to":20,"events":20,"done":true}`) // it had come to its end
+	wantLast(t, publishAgain(t, d, ""), fmt.Sprintf(`{"from":%d,"position":20,"up_to":20,"events":%d,"resumed":true,"done":true}`, at+1, 20-at))
+	wantLast(t, publishAgain(t, d, ""), `{"from":1,"position":20,"up_to":20,"events":20,"done":true}`) // it had come to its end
 	for position := uint64(1); position <= 20; position++ {
 		if replayedIn(t, d)[position] == 0 {
 			t.Errorf("position %d was never published again", position)

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/daemon"
+	"github.com/tenantry/tenantry/replay"
+)
+
+func replayRebuild(cmd *cobra.Command, r *daemon.Replay) error {
+	meter := newMeter(cmd)
+	out, err := r.Rebuild(cmd.Context(), replay.RebuildConfig{
+		MaxChange: cmd.Flag("max-change").Value.(*percent).of1(), Force: flagValue(cmd, "force") == "true", Progress: meter.stage,
+	})
+	meter.end()
+	if err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return printJSON(cmd, struct {
+			*replay.Rebuilt
+			TookMS int64 `json:"took_ms"`
+		}{out, out.Took.Milliseconds()})
+	}
+	text := fmt.Sprintf("%s: rebuilt as %s at position %d in %.1f s (%.0f events a second): %s tenants, %s hostnames\n", out.Region, out.Generation, out.Position,
+		out.Took.Seconds(), float64(out.Events)/max(out.Took.Seconds(), 0.001), thousands(out.Tenants), thousands(out.Hostnames))
+	if c := out.Change; c != nil {
+		text += fmt.Sprintf("than %s it has %d more tenants, databases and groups, %d that differ, %d fewer, and %s elsewhere; %d are newer\n",
+			out.Before, c.Added, c.Changed, c.Removed, count(c.Hostnames, "hostname"), c.Newer)
+	}
+	if out.Quarantined > 0 {
+		text += fmt.Sprintf("%s in quarantine: 'tenantry status --output json' says why\n", count(out.Quarantined, "stream"))
+	}
+	switch {
+	case out.PID != 0:
+		text += fmt.Sprintf("the node (pid %d) answers from it; no look-up failed for it\n", out.PID)
+	default:
+		text += "no node runs; the next one to start on this directory answers from it\n"
+	}
+	if out.Before != "" {
+		text += fmt.Sprintf("%s is kept: --rollback goes back to it\n", out.Before)
+	}
+	return printf(cmd, "%s", text)
+}
+
+func replayRollback(cmd *cobra.Command, r *daemon.Replay) error {
+	out, err := r.Rollback(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if asJSON(cmd) {
+		return printJSON(cmd, out)
+	}
+	who := "no node runs; the next one to start on this directory answers from it"
+	if out.PID != 0 {
+		who = fmt.Sprintf("the node (pid %d) answers from it", out.PID)
+	}
+	return printf(cmd, "%s: back from %s to %s; %s\n", out.Region, out.Before, out.Generation, who)
+}

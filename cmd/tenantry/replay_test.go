@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	compression "github.com/dgraph-io/badger/v4/options"
+	"github.com/go-json-experiment/json"
+
+	"github.com/tenantry/tenantry/internal/daemon"
+	"github.com/tenantry/tenantry/projections/readmodel"
+	"github.com/tenantry/tenantry/replay"
+)
+
+// aDev is a running dev with some tenants.
+func aDev(t *testing.T, tenants int) (*daemon.Dev, string) {
+	t.Helper()
+	d, dir := openDev(t)
+	var lines strings.Builder
+	for i := range tenants {
+		fmt.Fprintf(&lines, `{"id":"ten_%d","name":"Tenant %d","hostnames":["t%d.example"],"home_region":"eu-west"}`+"\n", i, i, i)
+	}
+	tenantryWith(t.Context(), t, lines.String(), "import", "-", "--data-dir", dir).exits(exitDone)
+	ready(t, d)
+	return d, dir
+}
+
+func regionOfDev(dir, region string) readmodel.Dir {
+	return readmodel.Dir(filepath.Join(dir, "regions", region))
+}
+
+// spoil changes a stopped region's copy behind its back.
+func spoil(t *testing.T, dir readmodel.Dir, fn func(*badger.Txn) error) {
+	t.Helper()
+	name, err := dir.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := badger.Open(badger.DefaultOptions(dir.Path(name)).WithLogger(nil).WithCompression(compression.None).WithMemTableSize(5 << 20).WithValueThreshold(700 << 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(fn), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReplay_OfARunningDev_FindsTheSourceAndTheNode_AndRebuildsWhileItServes(t *testing.T) {
+	d, dir := aDev(t, 30)
+	args := func(more ...string) []string {
+		return append([]string{"replay", "--region", "us-east", "--data-dir", dir}, more...)
+	}
+	tenantry(t, args("--verify")...).exits(exitDone).prints("us-east is equal to the source: 30 tenants")
+	tenantry(t, args()...).exits(exitDone).prints("us-east: rebuilt as gen-0002 at position 60", "30 tenants, 30 hostnames", fmt.Sprintf("the node (pid %d) answers from it", os.Getpid()), "gen-0001 is kept")
+	if got := body(t, d.Addresses().Regions["us-east"]+"/v1/status"); !strings.Contains(got, `"generation":"gen-0002"`) {
+		t.Errorf("after the rebuild the node says %s", got)
+	}
+	body(t, d.Addresses().Regions["us-east"]+"/v1/lookup/t7.example")
+	tenantry(t, args("--verify", "--output", "json")...).exits(exitDone).prints(`"equal": true`, `"generation": "gen-0002"`, `"differences": []`)
+	tenantry(t, args("--repair")...).exits(exitDone).prints("nothing was to be mended")
+	tenantry(t, args("--dry-run")...).exits(exitDone).prints("a rebuild would add 0, change 0 and remove 0: 30 tenants")
+	tenantry(t, args("--tenant", "ten_7")...).exits(exitDone).prints("nothing was to be mended: ten_7, at position 60")
+	tenantry(t, args("--tenant", "ten_nobody")...).exits(exitFailed, "there is no tenant ten_nobody: neither the source nor region us-east has ever had it")
+	tenantry(t, args("--output", "json")...).exits(exitDone).prints(`"generation": "gen-0003"`, `"added": 0`, `"took_ms"`)
+}
+
+func TestReplay_OfAStoppedDev_ReadsItsStore_NamesWhatDiffers_AndMendsIt(t *testing.T) {
+	d, dir := aDev(t, 30)
+	post(t, d.Addresses().Admin+"/v1/tenants/ten_9/deactivate")
+	if status := del(t, d.Addresses().Admin+"/v1/tenants/ten_9"); status != http.StatusOK {
+		t.Fatalf("purge: %d", status)
+	}
+	ready(t, d)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	region := regionOfDev(dir, "eu-west")
+	spoil(t, region, func(txn *badger.Txn) error {
+		return errors.Join(txn.Delete([]byte("t/ten_3")), txn.Delete([]byte("h/t5.example")), txn.Delete([]byte("t/ten_9")), txn.Set([]byte("h/x.example"), append([]byte{3}, "ten_never"...)))
+	})
+	args := func(more ...string) []string {
+		return append([]string{"replay", "--region", "eu-west", "--data-dir", dir}, more...)
+	}
+	r := tenantry(t, args("--verify")...).exits(exitDiffers, "region eu-west differs from the source: --repair in place of --verify mends just that")
+	r.prints("ten_3 is missing\n", "ten_5 differs\n", "t5.example               answers nobody, and should answer ten_5", "ten_9 is missing", "ten_never is not in the source\n",
+		"eu-west: 2 missing, 1 too much, 1 different, 2 hostnames answered wrongly; compared 30 tenants")
+	var report struct {
+		Equal       bool
+		Missing     int
+		Differences []replay.Difference
+	}
+	out := tenantry(t, args("--verify", "--output", "json")...).exits(exitDiffers, "differs").stdout
+	if err := json.Unmarshal([]byte(out), &report, json.MatchCaseInsensitiveNames(true)); err != nil || report.Equal || report.Missing != 2 || len(report.Differences) != 4 {
+		t.Errorf("got %+v, %v from %s", report, err, out)
+	}
+	tenantry(t, args("--dry-run", "--max-change", "5%")...).exits(exitDone).prints("would be added", "a rebuild would add 2, change 1 and remove 1", "more than --max-change 5%: it would be refused")
+	tenantry(t, args("--max-change", "5%")...).exits(exitFailed, "the rebuild would change too much", "--force goes on")
+	tenantry(t, args("--tenant", "ten_9")...).exits(exitDone).prints("ten_9 was removed: it was purged")
+	tenantry(t, args("--tenant", "ten_never")...).exits(exitDone).prints("ten_never was removed: the source has never had it")
+	tenantry(t, args("--tenant", "ten_3", "--verify")...).exits(exitDiffers, "differs").prints("ten_3 is missing")
+	tenantry(t, args("--repair")...).exits(exitDone).prints("ten_3 is missing", "mended 2, and what was mended is equal now")
+	tenantry(t, args("--verify")...).exits(exitDone).prints("eu-west is equal")
+
+	tenantry(t, args()...).exits(exitDone).prints("rebuilt as gen-0002", "no node runs")
+	tenantry(t, args("--rollback")...).exits(exitDone).prints("eu-west: back from gen-0002 to gen-0001; no node runs")
+}
+
+func TestReplay_OfARegionThatWasLost_BuildsItAnew(t *testing.T) {
+	d, dir := aDev(t, 5)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "regions", "us-east")); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"replay", "--region", "us-east", "--data-dir", dir}
+	tenantry(t, args...).exits(exitFailed, "no region us-east in "+dir+": it has eu-west", "--force")
+	tenantry(t, append(args, "--force", "--kafka-partitions", "3")...).exits(exitDone).prints("us-east: rebuilt as gen-0001", "5 tenants")
+	tenantry(t, append(args, "--verify")...).exits(exitDone).prints("us-east is equal")
+}
+
+func TestReplay_WithWhatItCannotDo_ExitsWithOneLine_AndTouchesNothing(t *testing.T) {
+	d, dir := aDev(t, 5)
+	other, otherDir := aDev(t, 3)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	args := func(more ...string) []string {
+		return append([]string{"replay", "--region", "eu-west", "--data-dir", dir}, more...)
+	}
+	tenantry(t, args("--source", other.Addresses().Admin)...).exits(exitFailed, "the source is not the store that the region is a copy of", "give --force")
+	tenantry(t, args("--source", "http://127.0.0.1:1")...).exits(exitFailed, "ask the source for its head")
+	tenantry(t, args("--source", "http://127.0.0.1:1", "--verify")...).exits(exitFailed, "ask the source for its head")
+	tenantry(t, "replay", "--region", "ap-south", "--data-dir", dir).exits(exitFailed, "no region ap-south in "+dir+": it has eu-west, us-east")
+	tenantry(t, "replay", "--region", "eu-west", "--data-dir", dir+"/nowhere").exits(exitFailed, "no data directory "+dir+"/nowhere")
+	tenantry(t, "replay", "--region", "eu-west", "--data-dir", filepath.Join(dir, "regions", "eu-west")).exits(exitFailed, "is the directory of one region: give --data-dir")
+	tenantry(t, "replay", "--region", "eu-west", "--data-dir", t.TempDir()).exits(exitFailed, "no region has anything in")
+	alone := t.TempDir()
+	if err := os.CopyFS(filepath.Join(alone, "regions"), os.DirFS(filepath.Join(dir, "regions"))); err != nil {
+		t.Fatal(err)
+	}
+	tenantry(t, "replay", "--region", "eu-west", "--data-dir", alone).exits(exitFailed, "where is the source of truth?", "--source")
+	tenantry(t, args("--rollback")...).exits(exitFailed, "go back to the generation before")
+	if now, err := regionOfDev(dir, "eu-west").Current(); now != "gen-0001" || err != nil {
+		t.Errorf("the live generation is %s, %v", now, err)
+	}
+	for _, r := range []readmodel.Dir{regionOfDev(dir, "eu-west"), regionOfDev(otherDir, "eu-west")} {
+		left, err := filepath.Glob(r.Path("gen-*"))
+		if err != nil || len(left) != 1 {
+			t.Errorf("left are %v, %v, want one generation", left, err)
+		}
+	}
+}
+
+func TestReplay_FlagsThatContradictOneAnother_AreRefused(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                                        "--region is missing",
+		"--region EU":                             "is not a region's name",
+		"--region a --verify --repair":            "--verify and --repair are two different things",
+		"--region a --dry-run --rollback":         "--dry-run and --rollback are two different things",
+		"--region a --verify --force":             "--force is for a rebuild",
+		"--region a --repair --max-change 5%":     "--max-change is for a rebuild",
+		"--region a --max-change 5":               "it is not a percentage from 0% to 100%",
+		"--region a --max-change 101%":            "it is not a percentage from 0% to 100%",
+		"--region a --tenant acme":                "it is not a tenant's ID",
+		"--region a --tenant ten_a --rollback":    "leave out --tenant",
+		"--region a --tenant ten_a --force":       "leave out --force",
+		"--region a --rollback --source http://x": "leave out --source",
+		"--region a --since 5":                    "--since is for --topic",
+		"--region a --source ftp://x":             "it is not a URL",
+		"--region a b":                            "takes no arguments",
+	} {
+		r := tenantry(t, append([]string{"replay", "--data-dir", t.TempDir()}, strings.Fields(args)...)...).exits(exitUsage, want)
+		if strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("%s: got more than one line: %q", args, r.stderr)
+		}
+	}
+}
+
+func TestReplay_Stopped_SaysThatNothingWasChanged(t *testing.T) {
+	_, dir := aDev(t, 5)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	tenantryWith(ctx, t, "", "replay", "--region", "eu-west", "--data-dir", dir).exits(exitFailed, "stopped: the region is as it was")
+	left, err := filepath.Glob(regionOfDev(dir, "eu-west").Path("gen-*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+func TestMeter_TellsPlainLines_WithRateAndTimeLeft(t *testing.T) {
+	var out output
+	cmd := newRoot()
+	cmd.SetErr(&out)
+	m := newMeter(cmd)
+	m.stage("build", 0, 1000)
+	m.began, m.told = m.began.Add(-10*time.Second), m.told.Add(-10*time.Second)
+	m.stage("build", 250, 1000)
+	m.end()
+	if got := out.String(); got != "build: 250 of 1,000 events, 25 a second, about 30s left\n" && got != "build: 250 of 1,000 events, 24 a second, about 30s left\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// del purges, and is the status.
+func del(t *testing.T, url string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}

@@ -1,0 +1,201 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/events/embedded"
+	"github.com/tenantry/tenantry/projections/readmodel"
+	"github.com/tenantry/tenantry/replay"
+)
+
+// ReplayConfig says which region to replay, and from what.
+type ReplayConfig struct {
+	Region  string
+	DataDir string // that of the region's node, or of a dev
+	// Source is where the truth is read. Without a URL it is that of the dev whose data directory this
+	// is: the one that runs on it, or its store.
+	Source Source
+	// Partitions is of the topic, for a region of which nothing is left that says it.
+	Partitions int
+	// New makes a region that the data directory does not know.
+	New bool
+	// NoSource: none is needed for what is to be done.
+	NoSource bool
+	Logger   *slog.Logger
+}
+
+// Replay is a region's copy and its source of truth, to be held against each other.
+type Replay struct {
+	process
+	cfg    ReplayConfig
+	dir    readmodel.Dir
+	source replay.Source
+}
+
+// OpenReplay finds the region and the source. It changes nothing, and asks the source nothing yet.
+func OpenReplay(ctx context.Context, cfg ReplayConfig) (_ *Replay, err error) {
+	r := &Replay{cfg: cfg, dir: readmodel.Dir(regionDir(cfg.DataDir, cfg.Region))}
+	r.telemetry.Log = cfg.Logger
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	running, err := ReadAddresses(cfg.DataDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if _, known := running.Regions[cfg.Region]; !known {
+		if err := checkRegion(cfg); err != nil {
+			return nil, err
+		}
+	}
+	if !cfg.NoSource {
+		if err := r.openReplaySource(ctx, running.Admin); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// checkRegion refuses a region that the data directory knows nothing of, saying what may be meant.
+func checkRegion(cfg ReplayConfig) error {
+	dir := regionDir(cfg.DataDir, cfg.Region)
+	info, err := os.Stat(dir)
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	if err == nil {
+		return fmt.Errorf("%s is no directory", dir)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(cfg.DataDir); err != nil {
+		return fmt.Errorf("no data directory %s: name that of the region's node, or of a dev, with --data-dir", cfg.DataDir)
+	}
+	if _, err := readmodel.Dir(cfg.DataDir).Current(); err == nil {
+		return fmt.Errorf("%s is the directory of one region: give --data-dir the directory that has regions/%s in it", cfg.DataDir, filepath.Base(cfg.DataDir))
+	}
+	entries, err := os.ReadDir(filepath.Join(cfg.DataDir, "regions"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var known string
+	for _, e := range entries {
+		if e.IsDir() {
+			known += ", " + e.Name()
+		}
+	}
+	switch {
+	case cfg.New:
+		return nil
+	case known == "":
+		return fmt.Errorf("no region has anything in %s: is it the right --data-dir? If its disk was lost, start the node, which builds itself, or give --force to build %s here", cfg.DataDir, cfg.Region)
+	}
+	return fmt.Errorf("no region %s in %s: it has %s. If the directory of %s was lost, start its node, which builds itself, or give --force to build it here",
+		cfg.Region, cfg.DataDir, known[2:], cfg.Region)
+}
+
+// openReplaySource opens the source that was named, or finds one.
+func (r *Replay) openReplaySource(ctx context.Context, admin string) error {
+	named := r.cfg.Source
+	if named.URL == "" && admin != "" && reachable(ctx, admin) {
+		named.URL = admin
+	}
+	if named.URL != "" {
+		named.TempDir = r.cfg.DataDir // where there is room for a region, and nothing is in memory
+		source, err := r.openSource(named)
+		if err != nil {
+			return err
+		}
+		r.source = source
+		return nil
+	}
+	store := filepath.Join(r.cfg.DataDir, "store")
+	if _, err := os.Stat(store); err != nil {
+		return fmt.Errorf("where is the source of truth? No dev runs on %s, and there is no store in it: name one with --source, such as http://catalogue.example:8080", r.cfg.DataDir)
+	}
+	s, err := embedded.Open(ctx, embedded.Config{Dir: store, Logger: r.cfg.Logger})
+	if err != nil {
+		return fmt.Errorf("read the store of the dev that is stopped: %w", err)
+	}
+	r.onClose(s.Close)
+	r.source = s
+	return nil
+}
+
+// region finds the copy: that of the node that runs, or the stopped directory's.
+func (r *Replay) region(ctx context.Context) (replay.Region, error) {
+	return replay.Open(ctx, r.dir, r.cfg.Region, r.source, r.cfg.Logger)
+}
+
+// Verify compares, as [replay.Verify] does; what cfg has no need to say is known here.
+func (r *Replay) Verify(ctx context.Context, cfg replay.VerifyConfig) (*replay.Report, error) {
+	return withRegion(ctx, r, func(region replay.Region) (*replay.Report, error) {
+		cfg.Region, cfg.Source, cfg.Dir, cfg.Logger = region, r.source, string(r.dir), r.cfg.Logger
+		return replay.Verify(ctx, cfg)
+	})
+}
+
+// Repair mends what differs, as [replay.Repair] does.
+func (r *Replay) Repair(ctx context.Context, cfg replay.VerifyConfig) (*replay.RepairReport, error) {
+	return withRegion(ctx, r, func(region replay.Region) (*replay.RepairReport, error) {
+		cfg.Region, cfg.Source, cfg.Dir, cfg.Logger = region, r.source, string(r.dir), r.cfg.Logger
+		return replay.Repair(ctx, cfg)
+	})
+}
+
+// Rebuild builds the region anew, as [replay.Rebuild] does.
+func (r *Replay) Rebuild(ctx context.Context, cfg replay.RebuildConfig) (*replay.Rebuilt, error) {
+	cfg.Dir, cfg.Open, cfg.Source, cfg.Partitions, cfg.Logger = r.dir, r.region, r.source, r.cfg.Partitions, r.cfg.Logger
+	return replay.Rebuild(ctx, cfg)
+}
+
+// Rollback goes back to the generation before, as [replay.Rollback] does.
+func (r *Replay) Rollback(ctx context.Context) (*replay.RolledBack, error) {
+	return replay.Rollback(ctx, r.dir, r.region)
+}
+
+func withRegion[R any](ctx context.Context, r *Replay, do func(replay.Region) (*R, error)) (*R, error) {
+	region, err := r.region(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, err := do(region)
+	if err := errors.Join(err, region.Close()); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// AskTenant says what the source has of a tenant.
+func (r *Replay) AskTenant(ctx context.Context, id events.TenantID) (replay.TenantState, error) {
+	return replay.AskTenant(ctx, r.source, id)
+}
+
+// reachable tells whether anybody takes connections at a URL: a dev that was killed leaves its addresses.
+func reachable(ctx context.Context, at string) bool {
+	u, err := url.Parse(at)
+	if err != nil {
+		return false
+	}
+	conn, err := (&net.Dialer{Timeout: askTime}).DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+const askTime = 3 * time.Second // for a dev of this machine to take a connection

@@ -1,0 +1,72 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/tenantry/tenantry/projections"
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+// Node is the copy of a node of this process: what [Serve] answers for.
+type Node struct {
+	Region    string
+	Projector *projections.Projector
+	// Partitions asks how many the topic has, where the node has no copy yet that says it.
+	Partitions func(ctx context.Context) (int, error)
+}
+
+// Close does nothing: the projector is its owner's.
+func (n *Node) Close() error { return nil }
+
+// Info is the node's.
+func (n *Node) Info(ctx context.Context) (Info, error) {
+	info := Info{Region: n.Region, PID: os.Getpid(), Generation: n.Projector.Generation()}
+	if m := n.Projector.Live().Model(); m != nil {
+		info.of(m.Progress())
+		return info, nil
+	}
+	var err error
+	info.Partitions, err = n.Partitions(ctx)
+	return info, err
+}
+
+// Inspect is the projector's.
+func (n *Node) Inspect(context.Context) (Inspection, error) {
+	in, err := n.Projector.Inspect()
+	if err != nil {
+		return nil, err
+	}
+	return local{in}, nil
+}
+
+// Repair is the projector's.
+func (n *Node) Repair(ctx context.Context, repairs []projections.Repair) (int, error) {
+	return n.Projector.Repair(ctx, repairs)
+}
+
+// Recount is the live model's.
+func (n *Node) Recount(ctx context.Context) error {
+	m := n.Projector.Live().Model()
+	if m == nil {
+		return readmodel.ErrNoModel
+	}
+	return m.Recount(ctx)
+}
+
+// Adopt is the projector's.
+func (n *Node) Adopt(ctx context.Context, generation string) error {
+	return n.Projector.Adopt(ctx, generation)
+}
+
+// Rollback is the projector's.
+func (n *Node) Rollback(ctx context.Context) (string, error) {
+	back, ok := any(n.Projector).(interface {
+		Rollback(ctx context.Context) (string, error)
+	})
+	if !ok {
+		return "", errors.New("stop the node to go back to the generation before")
+	}
+	return back.Rollback(ctx)
+}
