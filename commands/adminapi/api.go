@@ -153,6 +153,7 @@ func (a *api) routes(e *echo.Echo) {
 	e.POST("/v1/databases", a.creates(registerDatabase))
 	get(e, "/v1/databases", a.listDatabases)
 	get(e, "/v1/databases/:id", a.getDatabase)
+	get(e, "/v1/databases/:id/events", a.databaseEvents)
 	e.PATCH("/v1/databases/:id", a.changes(changeEndpoint))
 	e.POST("/v1/databases/:id/drain", a.changes(drainDatabase))
 	e.POST("/v1/databases/:id/retire", a.changes(retireDatabase))
@@ -160,6 +161,7 @@ func (a *api) routes(e *echo.Echo) {
 	e.POST("/v1/groups", a.creates(createGroup))
 	get(e, "/v1/groups", a.listGroups)
 	get(e, "/v1/groups/:id", a.getGroup)
+	get(e, "/v1/groups/:id/events", a.groupEvents)
 	e.PATCH("/v1/groups/:id", a.changes(changeGroup))
 	e.POST("/v1/groups/:id/retire", a.changes(retireGroup))
 

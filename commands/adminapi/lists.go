@@ -160,10 +160,26 @@ func plainPage(c echo.Context, scope string) (page, error) {
 
 // tenantEvents is GET /v1/tenants/{id}/events: its history, as it was written.
 func (a *api) tenantEvents(c echo.Context) error {
-	id, err := pathValue(c, "id", events.ParseTenantID)
+	return history(a, c, "tenant", events.ParseTenantID)
+}
+
+// databaseEvents is GET /v1/databases/{id}/events.
+func (a *api) databaseEvents(c echo.Context) error {
+	return history(a, c, "database", events.ParseDatabaseID)
+}
+
+// groupEvents is GET /v1/groups/{id}/events.
+func (a *api) groupEvents(c echo.Context) error {
+	return history(a, c, "group", events.ParseGroupID)
+}
+
+// history writes a page of a stream's events.
+func history[ID interface{ Stream() events.StreamID }](a *api, c echo.Context, what string, parse func(string) (ID, error)) error {
+	named, err := pathValue(c, "id", parse)
 	if err != nil {
 		return err
 	}
+	id := named.Stream()
 	p, err := plainPage(c, "events\x00"+id.String())
 	if err != nil {
 		return err
@@ -175,12 +191,12 @@ func (a *api) tenantEvents(c echo.Context) error {
 		}
 	}
 	// One event more than fits, since only it tells that there is a next page.
-	stream, err := a.store.History(c.Request().Context(), id.Stream(), after, p.size+1)
+	stream, err := a.store.History(c.Request().Context(), id, after, p.size+1)
 	switch {
 	case err != nil:
 		return err
 	case len(stream) == 0 && after == 0:
-		return kindMissing.problem("there is no tenant %s: check the ID", id)
+		return kindMissing.problem("there is no %s %s: check the ID", what, id)
 	}
 	out := list[events.Event]{Items: stream[:min(len(stream), p.size)]}
 	if len(stream) > p.size {

@@ -267,6 +267,40 @@ func TestHistory_OfATenant_InPages(t *testing.T) {
 	s.get("/v1/tenants/ten_nobody/events").refused(404, "not-found")
 }
 
+func TestHistory_OfADatabaseOrGroup_InPages(t *testing.T) {
+	s := newServer(t)
+	s.must("POST", "/v1/databases", `{"id":"db_x","engine":"postgres","region":"eu-west","host":"pg","port":5432,"secret_ref":"vault://x"}`)
+	s.must("POST", "/v1/databases/db_x/drain", `{}`)
+	s.must("POST", "/v1/groups", `{"id":"grp_g","name":"G","ring":1}`)
+	s.must("PATCH", "/v1/groups/grp_g", `{"ring":2}`)
+	for path, want := range map[string][]string{
+		"/v1/databases/db_x/events": {"tenantry.database.registered.v1", "tenantry.database.draining.v1"},
+		"/v1/groups/grp_g/events":   {"tenantry.group.created.v1", "tenantry.group.changed.v1"},
+	} {
+		var types []string
+		for token := ""; ; {
+			var page struct {
+				Items []events.Event
+				Next  string `json:"next_page_token"`
+			}
+			s.get(path + "?page_size=1" + token).want(200).as(&page)
+			for _, e := range page.Items {
+				types = append(types, string(e.Type))
+			}
+			if page.Next == "" {
+				break
+			}
+			token = "&page_token=" + page.Next
+		}
+		if !slices.Equal(types, want) {
+			t.Errorf("%s: got %v, want %v", path, types, want)
+		}
+	}
+	s.get("/v1/databases/db_none/events").refused(404, "not-found")
+	s.get("/v1/groups/grp_none/events").refused(404, "not-found")
+	s.get("/v1/databases/ten_acme/events").refused(422, "invalid")
+}
+
 // bounded is a store of which no stream is read whole, nor more of it than a page needs.
 type bounded struct {
 	events.Store

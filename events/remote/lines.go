@@ -23,7 +23,7 @@ var lastPosition = strconv.FormatInt(math.MaxInt64, 10)
 
 const (
 	maxLine  = 32 << 20 // octets of one event; a catalogue takes far less
-	pageSize = "200"    // events of a tenant's history at a time
+	pageSize = "200"    // events of a stream's history at a time
 )
 
 // headOf reads where the log ended when it was asked.
@@ -96,8 +96,16 @@ func halfRead(used bool, err error) error {
 	return &brokenError{err}
 }
 
-// loadTenant reads a tenant's history page by page.
-func (l *Log) loadTenant(ctx context.Context, id events.TenantID, after uint64) ([]events.Event, error) {
+// histories is where the contract has the streams of each kind.
+var histories = map[events.Kind]string{
+	events.KindTenant: "/v1/tenants/", events.KindDatabase: "/v1/databases/", events.KindGroup: "/v1/groups/",
+}
+
+// errNoHistories says that this catalogue has no histories of streams of that kind.
+var errNoHistories = errors.New("the catalogue is older than the histories of these streams")
+
+// loadPages reads a stream's history page by page.
+func (l *Log) loadPages(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error) {
 	var out []events.Event
 	query := url.Values{"page_size": {pageSize}}
 	for {
@@ -105,7 +113,7 @@ func (l *Log) loadTenant(ctx context.Context, id events.TenantID, after uint64) 
 			Items []events.Event `json:"items"`
 			Next  string         `json:"next_page_token"`
 		}
-		err := l.ask(ctx, "/v1/tenants/"+id.String()+"/events", query, plain, func(res *http.Response) error {
+		err := l.ask(ctx, histories[id.Kind()]+id.String()+"/events", query, plain, func(res *http.Response) error {
 			b, err := io.ReadAll(res.Body)
 			if err != nil {
 				return &brokenError{err}
@@ -119,14 +127,19 @@ func (l *Log) loadTenant(ctx context.Context, id events.TenantID, after uint64) 
 			return nil
 		})
 		var answer *Error
-		if errors.As(err, &answer) && answer.Problem.Type == problem.Base+"not-found" && len(out) == 0 {
-			return nil, nil
+		if errors.As(err, &answer) && len(out) == 0 {
+			switch {
+			case answer.Problem.Type == problem.Base+"not-found":
+				return nil, nil
+			case answer.Status == http.StatusNotFound, answer.Status == http.StatusMethodNotAllowed:
+				return nil, fmt.Errorf("%w: %w", errNoHistories, err)
+			}
 		}
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range page.Items {
-			if e.Stream != id.Stream() || e.Position == 0 {
+			if e.Stream != id || e.Position == 0 {
 				return nil, fmt.Errorf("%w: the history of %s has an event of %q", ErrProtocol, id, e.Stream)
 			}
 			if e.Version > after {

@@ -139,10 +139,15 @@ func (l *Log) Read(ctx context.Context, after, upTo uint64, each func(events.Eve
 
 // Load is a stream's events after a version, in order; none where there are none.
 func (l *Log) Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error) {
-	tenant, ok := id.Tenant()
-	if ok {
-		return l.loadTenant(ctx, tenant, after)
+	out, err := l.loadPages(ctx, id, after)
+	if id.Kind() != events.KindTenant && errors.Is(err, errNoHistories) {
+		return l.scan(ctx, id, after)
 	}
+	return out, err
+}
+
+// scan finds a stream's events in the whole log.
+func (l *Log) scan(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error) {
 	head, err := l.Head(ctx)
 	if err != nil {
 		return nil, err

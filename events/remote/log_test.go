@@ -178,6 +178,45 @@ func TestLog_OfARealCatalogue_ReadsWhatItsStoreHolds(t *testing.T) {
 	}
 }
 
+func TestLog_DatabaseOrGroupOfAnOlderCatalogue_IsFoundInItsLog(t *testing.T) {
+	api, store := catalogue(t, 20)
+	for name, status := range map[string]int{"no such route": 404, "no such method": 405} {
+		var scanned atomic.Bool
+		l := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/events") && !strings.HasPrefix(r.URL.Path, "/v1/tenants/") && r.URL.Path != "/v1/events":
+				w.WriteHeader(status)
+			default:
+				scanned.Store(scanned.Load() || r.URL.Path == "/v1/events")
+				api.ServeHTTP(w, r)
+			}
+		}))
+		for _, id := range []string{"db_x", "grp_g", "db_none"} {
+			scanned.Store(false)
+			want, err := store.Load(t.Context(), stream(t, id), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := l.Load(t.Context(), stream(t, id), 0)
+			if diff := cmp.Diff(asJSON(t, want), asJSON(t, got)); err != nil || diff != "" || !scanned.Load() {
+				t.Errorf("%s, %s: %v, scanned %t (-store +remote)\n%s", name, id, err, scanned.Load(), diff)
+			}
+		}
+	}
+	// A catalogue of today is not read from its beginning for one stream.
+	l := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/events" {
+			t.Error("the whole log was asked for")
+		}
+		api.ServeHTTP(w, r)
+	}))
+	for id, want := range map[string]int{"db_x": 2, "grp_g": 1, "db_none": 0} {
+		if got, err := l.Load(t.Context(), stream(t, id), 0); err != nil || len(got) != want {
+			t.Errorf("%s: got %d events, %v, want %d", id, len(got), err, want)
+		}
+	}
+}
+
 // breaking is a catalogue whose answers break off after so many octets.
 func breaking(h http.Handler, octets int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -30,12 +30,14 @@ var rows = map[string]string{
 		POST   /v1/databases
 		GET    /v1/databases
 		GET    /v1/databases/{id}
+		GET    /v1/databases/{id}/events
 		PATCH  /v1/databases/{id}
 		POST   /v1/databases/{id}/drain
 		POST   /v1/databases/{id}/retire
 		POST   /v1/groups
 		GET    /v1/groups
 		GET    /v1/groups/{id}
+		GET    /v1/groups/{id}/events
 		PATCH  /v1/groups/{id}
 		POST   /v1/groups/{id}/retire
 		GET    /v1/events
@@ -46,7 +48,8 @@ var rows = map[string]string{
 		GET    /v1/lookup/{hostname}
 		POST   /v1/lookup
 		GET    /v1/tenants/{id}
-		GET    /v1/status` + serviceRows,
+		GET    /v1/status
+		GET    /v1/snapshot` + serviceRows,
 }
 
 const serviceRows = `
