@@ -40,6 +40,9 @@ type Config struct {
 	Following  func() error  // nil while the copy is kept up to date, else why not; it is told and refuses nothing. nil: it is
 	Generation func() string // the read model's, for /v1/status; nil: ""
 
+	// Snapshot writes a copy of the whole read model, for whoever asks; nil: nobody gets one.
+	Snapshot Snapshot
+
 	// MaxWaiting is how many requests may wait for a write at a time; 0: 10,000. Each of them
 	// is woken at every commit, so that without a limit clients could keep the node from
 	// answering anyone else. One too many is answered 503 at once.
@@ -60,6 +63,8 @@ type API struct {
 	ready      func() error
 	following  func() error
 	generation func() string
+	copyTo     Snapshot
+	snapshots  atomic.Int64 // being sent
 	maxWaiting int64
 	waiting    atomic.Int64
 	clock      func() time.Time
@@ -78,7 +83,7 @@ type API struct {
 func New(cfg Config) *API {
 	a := &API{
 		reader: cfg.Reader, region: []string{cfg.Region}, node: cfg.Node,
-		ready: cfg.Ready, following: cfg.Following, generation: cfg.Generation, maxWaiting: int64(cfg.MaxWaiting),
+		ready: cfg.Ready, following: cfg.Following, generation: cfg.Generation, maxWaiting: int64(cfg.MaxWaiting), copyTo: cfg.Snapshot,
 		clock: cfg.Clock, log: cfg.Logger, traced: cfg.TracerProvider != nil,
 	}
 	if a.ready == nil {
@@ -111,6 +116,7 @@ func New(cfg Config) *API {
 	a.get("/v1/tenants/:id", a.tenant)
 	a.handle(http.MethodPost, "/v1/lookup", a.lookupAll)
 	a.get("/v1/status", a.status)
+	a.handle(http.MethodGet, "/v1/snapshot", a.snapshot)
 	a.get("/livez", a.livez)
 	a.get("/readyz", a.readyz)
 	a.get("/metrics", echo.WrapHandler(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{})))

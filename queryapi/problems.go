@@ -37,6 +37,7 @@ var (
 	kindUnavailable     = kind{http.StatusServiceUnavailable, "unavailable", "The request cannot be served now"}
 	kindBadRequest      = kind{http.StatusBadRequest, "bad-request", "A parameter or header is not what it should be"}
 	kindInvalidJSON     = kind{http.StatusBadRequest, "invalid-json", "The body is not one JSON document"}
+	kindNoSnapshots     = kind{http.StatusForbidden, "snapshots-off", "This node gives no copies of its read model"}
 	kindNoRoute         = kind{http.StatusNotFound, "no-such-route", "There is nothing at this path"}
 	kindMethod          = kind{http.StatusMethodNotAllowed, "method-not-allowed", "The path does not take this method"}
 	kindTimeout         = kind{http.StatusRequestTimeout, "request-timeout", "The request did not arrive in time"}
