@@ -111,6 +111,7 @@ func (c *Control) routes() http.Handler {
 	on("DELETE "+protocol+"/inspections/{id}", c.closeInspection)
 	on("POST "+protocol+"/inspections/{id}/scan", c.inSession(c.scan))
 	on("GET "+protocol+"/inspections/{id}/record", c.inSession(record))
+	on("GET "+protocol+"/inspections/{id}/quarantined", c.inSession(quarantined))
 	on("POST "+protocol+"/inspections/{id}/entries", c.inSession(c.entries))
 	on("POST "+protocol+"/inspections/{id}/copy", c.inSession(c.copy))
 	on("POST "+protocol+"/repair", c.repair)
@@ -240,6 +241,10 @@ func record(s *session, _ http.ResponseWriter, r *http.Request) (any, error) {
 		Value []byte `json:"value"`
 		Found bool   `json:"found"`
 	}{value, value != nil}, err
+}
+
+func quarantined(s *session, _ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.Quarantined(r.Context())
 }
 
 func (c *Control) entries(s *session, w http.ResponseWriter, r *http.Request) (any, error) {

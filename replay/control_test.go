@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,10 +80,15 @@ func TestControl_ANodeAnswersOverItsSocket_WhatItAnswersInProcess(t *testing.T) 
 	if diff := cmp.Diff(entriesOf(t, near, set), entriesOf(t, far, set)); diff != "" {
 		t.Errorf("entries (-node +over the socket):\n%s", diff)
 	}
+	wrong, err1 := near.Quarantined(t.Context())
+	told, err2 := far.Quarantined(t.Context())
+	if err := errors.Join(err1, err2); err != nil || len(told) != 1 || told[0] != wrong[0] {
+		t.Errorf("in quarantine: got %+v, want %+v (%v)", told, wrong, err)
+	}
 	for _, key := range []string{"t/ten_a", "t/ten_b", "t/\xff\x00"} {
 		want, err1 := near.Record(t.Context(), key)
 		got, err2 := far.Record(t.Context(), key)
-		if err := errors.Join(err1, err2); err != nil || string(got) != string(want) || (got == nil) != (want == nil) {
+		if err := errors.Join(err1, err2); err != nil || !bytes.Equal(got, want) || (got == nil) != (want == nil) {
 			t.Errorf("record %q: got %v, want %v (%v)", key, got, want, err)
 		}
 	}
@@ -205,7 +211,7 @@ func TestControl_OnlyThisUserCanConnect_AndNothingIsLeftAfterClose(t *testing.T)
 }
 
 func TestControl_InADirectoryDeeperThanASocketsPathMayBe(t *testing.T) {
-	dir := readmodel.Dir(filepath.Join(t.TempDir(), strings.Repeat("deep/", 30), "regions/eu-west"))
+	dir := readmodel.Dir(filepath.Join(t.TempDir(), strings.Repeat("deep/", 30), "regions", "eu-west"))
 	if err := os.MkdirAll(string(dir), 0o750); err != nil {
 		t.Fatal(err)
 	}

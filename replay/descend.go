@@ -76,12 +76,27 @@ func (c *comparison) descend(ctx context.Context, wrong *BucketSet) error {
 	if err := flush(); err != nil {
 		return err
 	}
+	if err := c.tellStanding(); err != nil {
+		return err
+	}
 	for _, key := range slices.Sorted(maps.Keys(c.damaged)) {
 		d := Difference{Kind: Damaged, Keys: []Key{Key(key)}}
 		c.report.count(&d)
 		late = append(late, d)
 	}
 	return tell()
+}
+
+// tellStanding tells of streams with which nothing else is wrong than who is in quarantine.
+func (c *comparison) tellStanding() error {
+	for stream, f := range c.standing {
+		d := Difference{Stream: stream, Kind: Different, Fields: []FieldDifference{f}}
+		c.report.count(&d)
+		if err := c.cfg.Each(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxLate is how many differences are held to be told in order; more are told in several orders.
@@ -121,6 +136,10 @@ func (c *comparison) compareGroup(ctx context.Context, group *BucketSet, here ma
 		d := &found[i]
 		if err := c.detail(ctx, d); err != nil {
 			return err
+		}
+		if f, ok := c.standing[d.Stream]; ok {
+			d.Fields = append(d.Fields, f)
+			delete(c.standing, d.Stream)
 		}
 		c.report.count(d)
 		if err := c.cfg.Each(*d); err != nil {
@@ -222,7 +241,7 @@ func (c *comparison) lostHostname(ctx context.Context, stream events.StreamID, n
 		return lost, nil
 	}
 	lost.Here = holder
-	records, err := c.load(ctx, stream)
+	records, _, err := c.load(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +301,7 @@ func (c *comparison) detail(ctx context.Context, d *Difference) error {
 	if err != nil {
 		return fmt.Errorf("read the region's copy: %w", err)
 	}
-	records, err := c.load(ctx, d.Stream)
+	records, _, err := c.load(ctx, d.Stream)
 	if err != nil {
 		return err
 	}

@@ -91,6 +91,10 @@ func (m *fakeMoment) Scan(ctx context.Context, _ int, yield func(Entry) error) e
 	return ctx.Err()
 }
 
+func (m *fakeMoment) Quarantined(context.Context) ([]readmodel.Quarantine, error) {
+	return []readmodel.Quarantine{{Stream: m.of.entries[0].Stream, Version: 3, Error: "no"}}, nil
+}
+
 func (m *fakeMoment) Record(key string) ([]byte, error) {
 	b, ok := m.of.records[key]
 	if !ok {

@@ -13,6 +13,7 @@ type snapshot interface {
 	Progress() *readmodel.Progress
 	Maintained() Sums
 	Scan(ctx context.Context, rate int, yield func(Entry) error) error
+	Quarantined(ctx context.Context) ([]readmodel.Quarantine, error)
 	Record(key string) ([]byte, error)
 	Close() error
 }

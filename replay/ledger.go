@@ -28,6 +28,8 @@ type ledger struct {
 	buf     []byte
 	// late are hostnames that are only known at the end to be a stream's: see projections.FoldSource.
 	late map[events.StreamID][]Entry
+	// quarantined are the streams with an event that cannot be folded.
+	quarantined []readmodel.Quarantine
 }
 
 func newLedger(dir string) (*ledger, error) {

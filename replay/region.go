@@ -53,6 +53,8 @@ type Inspection interface {
 	// Entries yields the entries of some buckets, in the order of their keys, and those that cannot
 	// be read.
 	Entries(ctx context.Context, of *BucketSet, yield func(Entry) error) error
+	// Quarantined are the streams with an event that could not be folded.
+	Quarantined(ctx context.Context) ([]readmodel.Quarantine, error)
 	// Record is the value of a key; nil: there is none.
 	Record(ctx context.Context, key string) ([]byte, error)
 	Close() error

@@ -106,6 +106,14 @@ func recheck(ctx context.Context, cfg VerifyConfig, found []Difference) (positio
 		return 0, fmt.Errorf("ask the source for its head: %w", err)
 	}
 	c.report.Source = head.Position
+	list, err := in.Quarantined(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the region's copy: %w", err)
+	}
+	c.inQuarantine = make(map[events.StreamID]struct{})
+	for _, q := range list {
+		c.inQuarantine[q.Stream] = struct{}{}
+	}
 	for i := range found {
 		d, err := c.again(ctx, &found[i])
 		if err != nil {
@@ -134,12 +142,14 @@ func (c *comparison) again(ctx context.Context, was *Difference) (*Difference, e
 		keys[hostnamePrefix+h.Hostname] = struct{}{}
 	}
 	var want []Entry
+	should := false // be in quarantine
 	if !was.Stream.IsZero() {
 		keys[readmodel.RecordKey(was.Stream)] = struct{}{}
-		records, err := c.load(ctx, was.Stream)
+		records, quarantined, err := c.load(ctx, was.Stream)
 		if err != nil {
 			return nil, err
 		}
+		should = len(quarantined) > 0
 		for _, kv := range records {
 			if e, ok := kv.Entry(); ok {
 				want = append(want, e)
@@ -171,6 +181,9 @@ func (c *comparison) again(ctx context.Context, was *Difference) (*Difference, e
 			return nil, nil
 		}
 		return &Difference{Stream: was.Stream, Kind: Damaged, Keys: damaged}, nil
+	}
+	if _, in := c.inQuarantine[was.Stream]; in != should {
+		return was, nil
 	}
 	if sameEntries(have, want) {
 		return nil, nil

@@ -1,11 +1,15 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/projections"
@@ -107,8 +111,12 @@ type comparison struct {
 	report  *Report
 	scanned *Scanned
 	damaged map[string]struct{} // keys that nobody was named for yet
-	holders holders
-	told    int // with details
+	// standing is what is wrong with who is in quarantine, until it is told.
+	standing map[events.StreamID]FieldDifference
+	holders  holders
+	// inQuarantine are those of the copy, for what is compared again.
+	inQuarantine map[events.StreamID]struct{}
+	told         int // with details
 }
 
 func (c *comparison) run(ctx context.Context) error {
@@ -125,7 +133,10 @@ func (c *comparison) run(ctx context.Context) error {
 	for _, key := range c.scanned.Damaged {
 		c.damaged[key] = struct{}{}
 	}
-	if wrong.Empty() && len(c.damaged) == 0 {
+	if err := c.compareQuarantines(ctx); err != nil {
+		return err
+	}
+	if wrong.Empty() && len(c.damaged) == 0 && len(c.standing) == 0 {
 		return nil
 	}
 	return c.descend(ctx, wrong)
@@ -178,11 +189,36 @@ func (c *comparison) foldAll(ctx context.Context, whole events.Whole) error {
 	if head := whole.Head(); head.StoreID != progress.StoreID {
 		return fmt.Errorf("%w: it became store %s meanwhile", ErrOtherStore, head.StoreID)
 	}
-	_, err := projections.FoldSource(ctx, whole, projections.FoldConfig{
+	folded, err := projections.FoldSource(ctx, whole, projections.FoldConfig{
 		Partitions: len(progress.Partitions), Cutoff: cutoffs(progress),
 		Progress: func(done, total uint64) { c.cfg.Progress("compare", done, total) },
 	}, func(_ int, stream events.StreamID, records []KV) error { return c.ledger.add(stream, records) })
+	c.ledger.quarantined = folded.Quarantined
 	return err
+}
+
+// compareQuarantines finds out who is in quarantine and should not be, and the other way round: such a
+// stream is served as it was, or followed although it cannot be.
+func (c *comparison) compareQuarantines(ctx context.Context) error {
+	list, err := c.in.Quarantined(ctx)
+	if err != nil {
+		return fmt.Errorf("read the region's copy: %w", err)
+	}
+	c.standing = make(map[events.StreamID]FieldDifference)
+	at := func(q readmodel.Quarantine) jsontext.Value { return quoted(fmt.Sprintf("since version %d", q.Version)) }
+	for _, q := range c.ledger.quarantined {
+		c.standing[q.Stream] = FieldDifference{Field: "quarantine", Source: at(q)}
+	}
+	for _, q := range list {
+		if !c.cfg.Tenant.IsZero() && q.Stream != c.cfg.Tenant.Stream() {
+			continue
+		}
+		d := c.standing[q.Stream]
+		d.Field, d.Here = "quarantine", at(q)
+		c.standing[q.Stream] = d
+	}
+	maps.DeleteFunc(c.standing, func(_ events.StreamID, d FieldDifference) bool { return bytes.Equal(d.Here, d.Source) })
+	return nil
 }
 
 // runOne compares one tenant.
@@ -204,10 +240,11 @@ func (c *comparison) runOne(ctx context.Context) error {
 		return fmt.Errorf("ask the source for its head: %w", err)
 	}
 	c.report.Source = head.Position
-	records, err := c.load(ctx, stream)
+	records, inQuarantine, err := c.load(ctx, stream)
 	if err != nil {
 		return err
 	}
+	c.ledger.quarantined = inQuarantine
 	if len(records) > 0 {
 		if err := c.ledger.add(stream, records); err != nil {
 			return err
@@ -215,23 +252,29 @@ func (c *comparison) runOne(ctx context.Context) error {
 	}
 	c.report.Tenants, c.report.Streams = c.ledger.tenants, c.ledger.streams
 	c.report.Entries = uint64(len(here[stream]))
-	return c.compareGroup(ctx, set, here)
+	if err := c.compareQuarantines(ctx); err != nil {
+		return err
+	}
+	if err := c.compareGroup(ctx, set, here); err != nil {
+		return err
+	}
+	return c.tellStanding()
 }
 
 // load is what the source says of one stream, as far as the copy had come.
-func (c *comparison) load(ctx context.Context, stream events.StreamID) (records []KV, err error) {
+func (c *comparison) load(ctx context.Context, stream events.StreamID) (records []KV, quarantined []readmodel.Quarantine, err error) {
 	progress := c.in.Progress()
 	log, err := c.cfg.Source.Load(ctx, stream, 0)
 	if err != nil {
-		return nil, fmt.Errorf("read %s from the source: %w", stream, err)
+		return nil, nil, fmt.Errorf("read %s from the source: %w", stream, err)
 	}
 	one := oneStream{head: events.Head{StoreID: progress.StoreID, Position: uint64(len(log))}, stream: log}
-	_, err = projections.FoldSource(ctx, one, projections.FoldConfig{Partitions: len(progress.Partitions), Cutoff: cutoffs(progress)},
+	folded, err := projections.FoldSource(ctx, one, projections.FoldConfig{Partitions: len(progress.Partitions), Cutoff: cutoffs(progress)},
 		func(_ int, _ events.StreamID, kvs []KV) error {
 			records = append(records, kvs...)
 			return nil
 		})
-	return records, err
+	return records, folded.Quarantined, err
 }
 
 func count(s *BucketSet) (n int) {

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
@@ -38,7 +40,7 @@ func told(d Difference) string {
 		b.WriteString(" purged")
 	}
 	for _, f := range d.Fields {
-		fmt.Fprintf(&b, "; %s: %s -> %s", f.Field, f.Here, f.Source)
+		fmt.Fprintf(&b, "; %s: %s -> %s", f.Field, string(f.Here), string(f.Source))
 	}
 	for _, h := range d.Hostnames {
 		fmt.Fprintf(&b, "; %s: %s -> %s", h.Hostname, h.Here, h.Source)
@@ -78,7 +80,7 @@ func TestVerify_NamesEachStreamThatDiffers_AndNoOther_WithWhatIsWrong(t *testing
 			return err
 		}
 		other := slices.Clone(record)
-		copy(other[strings.Index(string(other), "Tenant 5"):], "Tenant 7")
+		copy(other[bytes.Index(other, []byte("Tenant 5")):], "Tenant 7")
 		return errors.Join(
 			txn.Delete([]byte("t/ten_00002")),
 			txn.Set([]byte("t/ten_00005"), other),
@@ -279,5 +281,49 @@ func TestVerify_ManyDifferences_AreAllNamed_InGroups(t *testing.T) {
 	report, lines := verified(t, r, s)
 	if report.Missing != 400 || len(lines) != 400 || !slices.IsSorted(lines) {
 		t.Errorf("got %d missing, %d lines", report.Missing, len(lines))
+	}
+}
+
+func TestVerify_WhoIsWronglyInQuarantine_OrWronglyNot_IsNamed_AndMended(t *testing.T) {
+	s := aCatalogue(t, 30, 9)
+	var poisoned []events.StreamID
+	for i, e := range s.log {
+		if e.Version == 3 && len(poisoned) < 2 {
+			s.log[i].Data = jsontext.Value(`17`)
+			poisoned = append(poisoned, e.Stream)
+		}
+	}
+	dir := aStopped(t, s)
+	r := openStopped(t, dir, s)
+	if report, lines := verified(t, r, s); !report.Equal() {
+		t.Fatalf("with two in quarantine on both sides: got %q", lines)
+	}
+	if err := r.closeModel(); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+		item, err := txn.Get([]byte("q/" + poisoned[0].String()))
+		if err != nil {
+			return err
+		}
+		why, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		return errors.Join(txn.Delete([]byte("q/"+poisoned[0].String())), txn.Set([]byte("q/ten_00020"), bytes.ReplaceAll(why, []byte(poisoned[0].String()), []byte("ten_00020"))))
+	})
+	want := []string{
+		fmt.Sprintf(`different %s; quarantine:  -> "since version 3"`, poisoned[0]),
+		`different ten_00020; quarantine: "since version 3" -> `,
+	}
+	_, lines := verified(t, r, s)
+	expect(t, lines, want...)
+	report, lines := mended(t, r, s, "")
+	expect(t, lines, want...)
+	if len(report.Left) > 0 {
+		t.Errorf("left are %+v", report.Left)
+	}
+	if report, lines := verified(t, r, s); !report.Equal() {
+		t.Errorf("after the repair: %q", lines)
 	}
 }

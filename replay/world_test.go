@@ -190,8 +190,14 @@ func fill(t *testing.T, dir readmodel.Dir, name string, s *memorySource, upTo []
 				if e.Position > upTo[p] {
 					continue
 				}
-				if err := foldInto(tx, e); err != nil {
+				if q, err := tx.Quarantined(e.Stream); err != nil {
 					return err
+				} else if q == nil {
+					if cause := foldInto(tx, e); cause != nil {
+						if err := tx.SetQuarantine(readmodel.Quarantine{Stream: e.Stream, Position: e.Position, Version: e.Version, Error: cause.Error()}); err != nil {
+							return err
+						}
+					}
 				}
 				tx.Progress().Partitions[p].Applied(e)
 			}

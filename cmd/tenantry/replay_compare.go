@@ -129,11 +129,12 @@ func replayVerify(cmd *cobra.Command, r *daemon.Replay) error {
 	if err := c.unknown(report); err != nil {
 		return err
 	}
-	if asJSON(cmd) {
+	switch {
+	case asJSON(cmd):
 		err = printJSON(cmd, c.asJSON(report))
-	} else if report.Equal() {
+	case report.Equal():
 		err = printf(cmd, "%s is equal to the source: %s\n", report.Region, c.counted(report))
-	} else {
+	default:
 		err = printf(cmd, "%s: %s; compared %s\n", report.Region, summary(report), c.counted(report))
 	}
 	if err != nil || report.Equal() {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tenantry/tenantry/events"
@@ -91,20 +92,20 @@ func checkRegion(cfg ReplayConfig) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	var known string
+	var known []string
 	for _, e := range entries {
 		if e.IsDir() {
-			known += ", " + e.Name()
+			known = append(known, e.Name())
 		}
 	}
 	switch {
 	case cfg.New:
 		return nil
-	case known == "":
+	case len(known) == 0:
 		return fmt.Errorf("no region has anything in %s: is it the right --data-dir? If its disk was lost, start the node, which builds itself, or give --force to build %s here", cfg.DataDir, cfg.Region)
 	}
 	return fmt.Errorf("no region %s in %s: it has %s. If the directory of %s was lost, start its node, which builds itself, or give --force to build it here",
-		cfg.Region, cfg.DataDir, known[2:], cfg.Region)
+		cfg.Region, cfg.DataDir, strings.Join(known, ", "), cfg.Region)
 }
 
 // openReplaySource opens the source that was named, or finds one.
