@@ -28,15 +28,22 @@ const (
 //
 // Where it fails nothing has changed, and the generation is removed.
 func (p *Projector) Adopt(ctx context.Context, generation string) error {
-	return p.swapTo(ctx, generation, func() error { return p.remove(generation) })
+	return p.swapTo(ctx, generation, func() error {
+		if previous, err := p.cfg.Dir.Previous(); err == nil && previous == generation {
+			return nil // it was there before
+		}
+		return p.cfg.Dir.Remove(generation)
+	})
 }
 
-// remove deletes a generation that did not become the live one.
-func (p *Projector) remove(name string) error {
-	if err := os.RemoveAll(p.cfg.Dir.Path(name)); err != nil {
-		return fmt.Errorf("remove it: %w", err)
+// Rollback puts the generation that was live before the present one in its place again, as [Projector.Adopt]
+// does, and says which that is. Where it fails nothing has changed.
+func (p *Projector) Rollback(ctx context.Context) (string, error) {
+	name, err := p.cfg.Dir.Previous()
+	if err != nil {
+		return "", fmt.Errorf("go back to the generation before: %w", err)
 	}
-	return nil
+	return name, p.swapTo(ctx, name, func() error { return nil })
 }
 
 // swapTo makes a generation the live one; where that fails, undo decides what becomes of it.
@@ -111,12 +118,22 @@ func (p *Projector) adopt(ctx context.Context, name string) (err error) {
 		}
 		// The live one was near a moment ago. Where the other does not come to it now in a short time it is
 		// let go on, so that nothing grows old, and tried again.
-		err := p.turnTo(ctx, f, live)
-		if !errors.Is(err, errTooFar) {
-			return err
+		err := p.turnTo(ctx, f, live, true)
+		if errors.Is(err, errTooFar) {
+			continue
 		}
+		if err == nil {
+			p.retire(live)
+		}
+		return err
 	}
-	return p.turnTo(ctx, f, live)
+	if err := p.turnTo(ctx, f, live, false); err != nil {
+		return err
+	}
+	if live != nil {
+		p.retire(live)
+	}
+	return nil
 }
 
 // errNotClosed says that Badger still has a generation's files, and must not lose them: they stay
@@ -126,12 +143,13 @@ var errNotClosed = errors.New("it was not closed")
 // errTooFar says that a generation did not come to the live one in the time for which that is held.
 var errTooFar = errors.New("it does not come up with the live generation")
 
-// turnTo turns look-ups to a follower's model; live is nil where there is none yet.
-func (p *Projector) turnTo(ctx context.Context, f, live *follower) error {
+// turnTo turns look-ups to a follower's model; live is nil where there is none yet. Where the two can be compared
+// the other has to have all that the live one has.
+func (p *Projector) turnTo(ctx context.Context, f, live *follower, compare bool) error {
 	if live != nil {
 		live.rest.Lock()
 		defer live.rest.Unlock()
-		if live.model.Progress().StoreID == f.model.Progress().StoreID {
+		if compare {
 			if err := f.reach(ctx, live.model.Progress(), atRest); err != nil {
 				if ctx.Err() != nil {
 					return err
@@ -149,20 +167,24 @@ func (p *Projector) turnTo(ctx context.Context, f, live *follower) error {
 		p.log.Error("the pointer to the live generation may not be durable", "generation", f.name, "err", err)
 	}
 	crashpoint.Hit(crashpoint.AdoptAfterCurrent)
-	old := p.use(f)
-	if live == nil {
-		return nil
+	p.use(f)
+	if live != nil {
+		live.replaced = true // before anyone else can have the lock
+		live.interrupt()
 	}
-	live.replaced = true // before anyone else can have the lock
-	live.interrupt()
-	p.turns.tasks.Go(func() {
-		// Waits for look-ups that are under way.
-		if err := old.Close(); err != nil {
-			p.log.Error("close the generation before", "generation", live.name, "err", err)
-		}
-		crashpoint.Hit(crashpoint.AdoptAfterClose)
-	})
 	return nil
+}
+
+// retire closes the generation that was live, once its last look-ups have ended, and removes those before it.
+func (p *Projector) retire(f *follower) {
+	err := f.model.Close()
+	crashpoint.Hit(crashpoint.AdoptAfterClose)
+	if err == nil {
+		err = p.tidy()
+	}
+	if err != nil {
+		p.log.Error("close the generation before and remove those before it", "generation", f.name, "err", err)
+	}
 }
 
 // sameHistory tells whether the two can be held against each other. Where the store has another
@@ -243,6 +265,10 @@ func behind(have, want *readmodel.Progress) (string, error) {
 		}
 		if lacks++; first == "" {
 			first = fmt.Sprintf("partition %d is at position %d and the live generation at %d", i, h.Position, w.Position)
+			if h.Position >= w.Position {
+				first = fmt.Sprintf("partition %d is known to be complete at %s and the live generation at %s", i,
+					h.Watermark.Format(time.RFC3339Nano), w.Watermark.Format(time.RFC3339Nano))
+			}
 		}
 	}
 	if lacks == 0 {

@@ -18,6 +18,7 @@ import (
 )
 
 // build makes a generation beside the live one, of what the source held when it had so many events.
+// As a replay does it holds its lock until that is adopted, which here is the next build or the test's end.
 func (s *stage) build(upTo int) string {
 	s.t.Helper()
 	return s.buildFrom(&memorySource{id: s.source.id, log: s.source.log[:upTo]})
@@ -26,19 +27,34 @@ func (s *stage) build(upTo int) string {
 func (s *stage) buildFrom(source *memorySource) string {
 	s.t.Helper()
 	dir := readmodel.Dir(s.dir)
-	name, err := dir.Next()
+	s.release()
+	s.await("nobody else builds", func() (free bool) {
+		unlock, err := dir.ReplayLock()
+		s.unlock = unlock
+		return err == nil
+	})
+	building, err := dir.Building()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	p := New(Config{Region: "eu-west", Dir: dir, Cluster: s.cluster, Topic: topic, Source: source})
-	m, err := p.openModel(name)
-	if err != nil {
+	if _, err := Build(s.t.Context(), BuildConfig{Source: source.Whole, Dir: dir.Path(building), Partitions: partitions}); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := errors.Join(p.bootstrap(s.t.Context(), p.newFollower(name, m)), m.Close()); err != nil {
+	name, err := dir.Promote(building)
+	if err != nil {
 		s.t.Fatal(err)
 	}
 	return name
+}
+
+// release lets others build.
+func (s *stage) release() {
+	if s.unlock != nil {
+		if err := s.unlock(); err != nil {
+			s.t.Error(err)
+		}
+		s.unlock = nil
+	}
 }
 
 // extend lets the source have more of a log.

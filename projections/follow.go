@@ -221,7 +221,9 @@ func (f *follower) offsetAfter(ctx context.Context, partition int) (int64, error
 				return false
 			}
 			seen(record)
-			return record.Reached() > position
+			// Watermarks that stand behind the last event tell how late the copy is known to be complete.
+			later := record.IsWatermark() && record.Event.Position == part.Position && record.Event.Time.After(part.Watermark)
+			return record.Reached() > position || later
 		}
 	}
 	if part.LastEvent > 0 {

@@ -31,7 +31,8 @@ type memorySource struct {
 	id   uuid.UUID
 	log  []events.Event
 	away bool
-	read int // events that After returned
+	read int           // events that After returned
+	held chan struct{} // Whole waits until this is closed; nil: it does not
 }
 
 func (s *memorySource) Head(context.Context) (events.Head, error) {
@@ -68,6 +69,23 @@ func (s *memorySource) Load(_ context.Context, id events.StreamID, after uint64)
 		}
 	}
 	return out, nil
+}
+
+func (s *memorySource) Whole(ctx context.Context) (events.Whole, error) {
+	if s.held != nil {
+		select {
+		case <-s.held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	head, err := s.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &memoryWhole{head: head, log: s.log[:head.Position]}, nil
 }
 
 // history makes a log: each step appends one event to a stream.

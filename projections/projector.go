@@ -23,6 +23,7 @@ type Source interface {
 	Head(ctx context.Context) (events.Head, error)
 	After(ctx context.Context, position uint64, limit int) ([]events.Event, error)
 	Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error)
+	Whole(ctx context.Context) (events.Whole, error)
 }
 
 // Config says which region a node serves, from what.
@@ -35,6 +36,7 @@ type Config struct {
 
 	CacheBytes int64         // of documents kept in memory; see readmodel.Config
 	Patience   time.Duration // how long a node with a complete copy waits for what is upstream before it serves; 0: 10 s
+	Settle     time.Duration // how long after it is ready a node has settled on its generation; 0: 10 s
 
 	Clock          func() time.Time      // nil: time.Now
 	Logger         *slog.Logger          // nil: none
@@ -72,6 +74,7 @@ type Projector struct {
 	current  atomic.Pointer[follower] // keeps the live model up to date; nil: there is none
 	building atomic.Pointer[string]   // what Ready says while there is no model
 	ready    atomic.Bool
+	notice   atomic.Pointer[string] // why another generation is served than the one that was; nil: it is that
 	trouble  atomic.Pointer[string] // why no generation can be built or followed now; nil: one can
 
 	turns turns
@@ -84,6 +87,9 @@ type Projector struct {
 func New(cfg Config) *Projector {
 	if cfg.Patience == 0 {
 		cfg.Patience = 10 * time.Second
+	}
+	if cfg.Settle == 0 {
+		cfg.Settle = 10 * time.Second
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -139,6 +145,15 @@ func (p *Projector) Following() error {
 	return nil
 }
 
+// Notice says why the node has gone back to an earlier generation, or had to build a new one, when it
+// started; "" where it has not.
+func (p *Projector) Notice() string {
+	if what := p.notice.Load(); what != nil {
+		return *what
+	}
+	return ""
+}
+
 func (p *Projector) setBuilding(format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	p.building.Store(&what)
@@ -162,7 +177,11 @@ func (p *Projector) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	p.turns.open(ctx)
 	var waiting sync.WaitGroup
-	waiting.Go(func() { p.awaitReady(ctx) })
+	waiting.Go(func() {
+		if p.awaitReady(ctx); sleep(ctx, p.cfg.Settle) == nil {
+			p.settled()
+		}
+	})
 	defer func() {
 		cancel()
 		p.turns.close()
@@ -174,6 +193,8 @@ func (p *Projector) Run(ctx context.Context) error {
 		err := p.keep(ctx)
 		if errors.Is(err, errOtherStore) || errors.Is(err, errDiverged) {
 			p.log.Warn("building a new generation from the source of truth", "reason", err)
+			why := err.Error()
+			p.trouble.Store(&why)
 			if rebuilds.wait(ctx) == nil {
 				err = p.rebuild(ctx)
 			}
@@ -218,34 +239,7 @@ func (p *Projector) close() {
 	if err := f.model.Close(); err != nil {
 		p.log.Error("close read model", "err", err)
 	}
-}
-
-// open takes up the live generation, where there is one that can be used, and removes what
-// a build that was cut short has left. The directory is locked, so that no other process is
-// building there now.
-func (p *Projector) open() error {
-	name, err := p.cfg.Dir.Current()
-	if errors.Is(err, readmodel.ErrNoGeneration) {
-		p.log.Info("no read model yet", "reason", err)
-		return p.cfg.Dir.Clean()
-	}
-	if err != nil {
-		return err
-	}
-	m, err := p.openModel(name)
-	if errors.Is(err, readmodel.ErrUnusable) {
-		p.log.Warn("the read model cannot be used and will be built anew", "generation", name, "err", err)
-		return nil // kept until the new one has taken its place
-	}
-	if err != nil {
-		return err
-	}
-	if !m.Progress().Complete {
-		p.log.Warn("the read model is not complete and will be built anew", "generation", name)
-		return m.Close()
-	}
-	p.use(p.newFollower(name, m))
-	return p.cfg.Dir.Clean(name)
+	p.settled() // it was stopped in good order
 }
 
 func (p *Projector) openModel(name string) (*readmodel.Model, error) {

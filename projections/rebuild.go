@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/internal/crashpoint"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
@@ -40,102 +39,115 @@ func (p *Projector) rebuild(ctx context.Context) error {
 
 func (p *Projector) rebuildNow(ctx context.Context) error {
 	p.metrics.rebuilds.Inc()
-	name, err := p.cfg.Dir.Next()
-	if err != nil {
-		return err
-	}
 	if p.live.Model() == nil {
 		p.setBuilding("the region's read model is being built from the source of truth")
 	}
-	// Whatever fails leaves nothing behind: what it took may be the room that the next try needs.
-	m, err := p.openModel(name)
-	if err != nil {
-		return errors.Join(err, p.remove(name))
-	}
-	f := p.newFollower(name, m)
-	err = p.bootstrap(ctx, f)
-	if err == nil {
-		crashpoint.Hit(crashpoint.RebuildBeforeCurrent)
-		err = p.cfg.Dir.SetCurrent(name)
-		crashpoint.Hit(crashpoint.RebuildAfterCurrent)
-	}
-	if err != nil {
-		if closeErr := m.Close(); closeErr != nil {
-			return errors.Join(err, fmt.Errorf("%w: %w", errNotClosed, closeErr))
-		}
-		return errors.Join(err, p.remove(name))
-	}
-	if err := p.discard(p.use(f), name); err != nil {
-		p.log.Error("the generation before was not removed", "err", err) // the next start does it
-	}
-	return nil
-}
-
-// discard closes a model that is not served any more, and removes all generations but one. What
-// could not be closed stays until the next start: Badger must not lose its files while it has
-// them open.
-func (p *Projector) discard(m *readmodel.Model, keep string) error {
-	if m != nil {
-		if err := m.Close(); err != nil {
-			return fmt.Errorf("close a generation that is not needed any more: %w", err)
-		}
-	}
-	return p.cfg.Dir.Clean(keep)
-}
-
-// bootstrap fills an empty model with everything that the source holds now. Kafka's
-// offsets are found afterwards, by position.
-func (p *Projector) bootstrap(ctx context.Context, f *follower) error {
-	var head events.Head
 	var partitions int
-	var asked time.Time // at which the log ended at head, or before it
-	err := patiently(ctx, p.log, "read the source of truth and the topic for a new read model", func() (err error) {
-		asked = p.cfg.Clock().UTC().Truncate(time.Microsecond) // what a checkpoint keeps
-		if head, err = p.cfg.Source.Head(ctx); err != nil {
+	if err := patiently(ctx, p.log, "read the source of truth and the topic for a new read model", func() (err error) {
+		if _, err = p.cfg.Source.Head(ctx); err != nil {
 			return err
 		}
 		partitions, err = p.cfg.Cluster.Partitions(ctx, p.cfg.Topic)
 		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := f.model.Begin(head.StoreID, partitions); err != nil {
-		return err
-	}
-	for position := uint64(0); position < head.Position; {
-		var batch []events.Event
-		if err := patiently(ctx, p.log, "read the source of truth", func() (err error) {
-			batch, err = p.cfg.Source.After(ctx, position, readLimit)
-			return err
-		}); err != nil {
-			return err
-		}
-		if len(batch) == 0 {
-			return fmt.Errorf("the source of truth ends at position %d, and said that it has %d", position, head.Position)
-		}
-		_, _, hole, err := f.foldLog(batch)
-		if err == nil && hole != (gap{}) {
-			err = fmt.Errorf("the source of truth has %s without version %d", hole.stream, hole.upTo)
-		}
-		if err != nil {
-			return err
-		}
-		position = batch[len(batch)-1].Position
-		crashpoint.Hit(crashpoint.RebuildMid)
-		if p.live.Model() == nil {
-			p.setBuilding("the region's read model is being built: %d of %d events", position, head.Position)
-		}
-	}
-	if err := f.update(func(tx *readmodel.Tx) error {
-		progress := tx.Progress()
-		progress.Complete = true
-		for i := range progress.Partitions {
-			progress.Partitions[i].Watermark = asked
-		}
-		return nil
 	}); err != nil {
 		return err
 	}
-	return f.model.Sync()
+	// Not before there is something to build from: until then others may, from a copy.
+	unlock, err := p.cfg.Dir.ReplayLock()
+	if err != nil {
+		return err // somebody builds one, and will hand it over
+	}
+	f, err := p.build(ctx, partitions)
+	if err == nil {
+		err = p.replaceBy(f)
+	}
+	if err := errors.Join(err, unlock()); err != nil {
+		return err
+	}
+	if err := p.tidy(); err != nil {
+		p.log.Error("what is left of earlier generations was not removed", "err", err) // the next start does it
+	}
+	return nil
+}
+
+// build makes a whole generation from the source. Whatever fails leaves nothing behind: what it took may
+// be the room that the next try needs.
+func (p *Projector) build(ctx context.Context, partitions int) (_ *follower, err error) {
+	name, err := p.cfg.Dir.Building()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && !errors.Is(err, errNotClosed) {
+			err = errors.Join(err, p.cfg.Dir.Remove(name))
+		}
+	}()
+	began := time.Now()
+	built, err := Build(ctx, BuildConfig{
+		Source: p.cfg.Source.Whole, Dir: p.cfg.Dir.Path(name), Partitions: partitions,
+		Progress: p.tellBuilding(), Logger: p.log, Clock: p.cfg.Clock,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.log.Info("built a read model from the source of truth", "position", built.Head.Position, "tenants", built.Tenants,
+		"events", built.Events, "quarantined", len(built.Quarantined), "took", time.Since(began).Round(time.Millisecond))
+	generation, err := p.cfg.Dir.Promote(name)
+	if err != nil {
+		return nil, err
+	}
+	name = generation
+	m, err := p.openModel(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.newFollower(name, m), nil
+}
+
+// tellBuilding says how far a build has come, to those who ask whether the node is ready or, where there is an earlier generation
+// to serve, why that is not followed.
+func (p *Projector) tellBuilding() func(done, total uint64) {
+	why := p.trouble.Load()
+	return func(done, total uint64) {
+		if p.live.Model() == nil {
+			p.setBuilding("the region's read model is being built: %d of %d events", done, total)
+			return
+		}
+		text := fmt.Sprintf("a new generation is being built: %d of %d events", done, total)
+		if why != nil {
+			text = *why + "; " + text
+		}
+		p.trouble.Store(&text)
+	}
+}
+
+// replaceBy turns look-ups to a generation that was built because the one before, if there is any, is
+// of no use: it is removed.
+func (p *Projector) replaceBy(f *follower) error {
+	crashpoint.Hit(crashpoint.RebuildBeforeCurrent)
+	err := p.cfg.Dir.SetCurrent(f.name)
+	crashpoint.Hit(crashpoint.RebuildAfterCurrent)
+	if now, _ := p.cfg.Dir.Current(); err != nil && now != f.name {
+		if closing := f.model.Close(); closing != nil {
+			return errors.Join(err, fmt.Errorf("%w: %w", errNotClosed, closing))
+		}
+		return errors.Join(err, p.cfg.Dir.Remove(f.name))
+	}
+	old := p.use(f)
+	if old != nil {
+		// What could not be closed stays until the next start: Badger must not lose its files while it has
+		// them open.
+		if err := old.Close(); err != nil {
+			p.log.Error("close a generation that is not needed any more", "err", err)
+			return nil
+		}
+	}
+	previous, err := p.cfg.Dir.Previous()
+	if err == nil {
+		err = p.cfg.Dir.Remove(previous)
+	}
+	if err != nil && !errors.Is(err, readmodel.ErrNoGeneration) {
+		p.log.Error("the generation before was not removed", "err", err)
+	}
+	return nil
 }

@@ -1,0 +1,201 @@
+package projections
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/projections/readmodel"
+)
+
+func TestRollback_GoesBackToTheGenerationBefore_AndForthAgain(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, _ := s.start(Config{})
+	s.awaitPosition(p, len(log))
+	if _, err := p.Rollback(t.Context()); !errors.Is(err, readmodel.ErrNoGeneration) {
+		t.Errorf("with none before: got %v, want ErrNoGeneration", err)
+	}
+	next := s.build(10)
+	if err := p.Adopt(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"gen-0001", next, "gen-0001"} {
+		s.publish(len(log)) // watermarks, which the one before has not seen
+		name, err := p.Rollback(t.Context())
+		if err != nil || name != want || p.Generation() != want {
+			t.Fatalf("went back to %s, %v, and serves %s; want %s", name, err, p.Generation(), want)
+		}
+		checkEquals(t, p.Live(), log)
+	}
+}
+
+// A generation that was live keeps what is needed to go back to it, and those before it are removed.
+func TestAdopt_ManyInARow_LeaveTwoGenerations(t *testing.T) {
+	log := roster(t, 5)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, _ := s.start(Config{})
+	s.awaitPosition(p, len(log))
+	for range 4 {
+		if err := p.Adopt(t.Context(), s.build(5)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.await("two are left", func() bool {
+		all, err := filepath.Glob(filepath.Join(s.dir, "gen-*"))
+		return err == nil && len(all) == 2
+	})
+	previous, err := readmodel.Dir(s.dir).Previous()
+	if err != nil || previous != "gen-0004" || p.Generation() != "gen-0005" {
+		t.Errorf("serves %s, and before it %s, %v; want gen-0005 and gen-0004", p.Generation(), previous, err)
+	}
+}
+
+func (s *stage) spoil(generation string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, generation, "MANIFEST"), []byte("rubbish"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestProjector_LiveGenerationDamagedAtTheStart_ServesTheOneBefore(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, stop := s.start(Config{})
+	s.awaitPosition(p, len(log))
+	if err := p.Adopt(t.Context(), s.build(10)); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	s.spoil("gen-0002")
+	s.source.away = true // so that nothing can be built
+	p, stop = s.start(Config{Patience: 50 * time.Millisecond})
+	s.await("ready", func() bool { return p.Ready() == nil })
+	if got := p.Generation(); got != "gen-0001" || !strings.Contains(p.Notice(), "gen-0002") {
+		t.Errorf("serves %s and says %q; want gen-0001, and why", got, p.Notice())
+	}
+	checkEquals(t, p.Live(), log)
+	stop()
+	if now, err := readmodel.Dir(s.dir).Current(); err != nil || now != "gen-0001" {
+		t.Errorf("the pointer says %s, %v", now, err)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, "gen-0002")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the damaged one is still there: %v", err)
+	}
+}
+
+// crash is a start that ends before the node has settled.
+func (s *stage) crash() {
+	s.t.Helper()
+	if _, err := readmodel.Dir(s.dir).Started(generationOf(s)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func generationOf(s *stage) string {
+	s.t.Helper()
+	name, err := readmodel.Dir(s.dir).Current()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return name
+}
+
+func TestProjector_ThreeStartsThatDidNotSettle_GoBackToTheGenerationBeforeOrBuildAnew(t *testing.T) {
+	log := roster(t, 10)
+	for name, test := range map[string]struct {
+		before bool
+		want   string
+	}{
+		"with one before": {true, "gen-0001"},
+		"with none":       {false, "gen-0002"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, log)
+			s.publish(len(log))
+			p, stop := s.start(Config{})
+			s.awaitPosition(p, len(log))
+			if test.before {
+				if err := p.Adopt(t.Context(), s.build(5)); err != nil {
+					t.Fatal(err)
+				}
+				s.release()
+			}
+			live := p.Generation()
+			stop()
+			s.crash()
+			s.crash()
+			p, stop = s.start(Config{}) // the third
+			s.awaitPosition(p, len(log))
+			if got := p.Generation(); got != live || p.Notice() != "" {
+				t.Errorf("after two: serves %s and says %q, want %s as before", got, p.Notice(), live)
+			}
+			stop() // in good order, so that the next is the first again
+			for range 3 {
+				s.crash()
+			}
+			p, _ = s.start(Config{})
+			s.awaitPosition(p, len(log))
+			if got := p.Generation(); got != test.want || !strings.Contains(p.Notice(), "3 times in a row") {
+				t.Errorf("after three: serves %s and says %q, want %s, and why", got, p.Notice(), test.want)
+			}
+			checkEquals(t, p.Live(), log)
+		})
+	}
+}
+
+func TestProjector_ReadyForAWhile_HasSettled(t *testing.T) {
+	log := roster(t, 5)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, stop := s.start(Config{})
+	s.awaitPosition(p, len(log))
+	stop()
+	s.crash()
+	s.crash()
+	p, stop = s.start(Config{Settle: time.Millisecond})
+	s.await("settled", func() bool {
+		b, err := os.ReadFile(filepath.Join(s.dir, "starts"))
+		return err == nil && string(b) == "gen-0001 0\n"
+	})
+	stop()
+}
+
+// While the region has a generation that can be served, building another one takes nothing from it.
+func TestProjector_BuildsBesideTheLiveOne_AndSaysHowFarItHasCome(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, _ := s.start(Config{})
+	s.awaitPosition(p, len(log))
+	s.source.mu.Lock()
+	s.source.held, s.source.id = make(chan struct{}), uuid.New()
+	held := s.source.held
+	s.source.mu.Unlock()
+	s.previous, s.sent = [partitions]uint64{}, 0
+	s.publish(len(log))
+	s.await("it builds", func() bool {
+		s.publish(len(log))
+		_, err := os.Stat(filepath.Join(s.dir, "gen-0002.building"))
+		return err == nil
+	})
+	if err := p.Ready(); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+	checkEquals(t, p.Live(), log)
+	if err := p.Following(); err == nil || !strings.Contains(err.Error(), "another identity") {
+		t.Errorf("following: got %v, want why not", err)
+	}
+	close(held)
+	s.await("the new generation", func() bool { return p.Generation() == "gen-0002" })
+	s.await("following", func() bool { return p.Following() == nil })
+	checkEquals(t, p.Live(), log)
+}
