@@ -55,8 +55,14 @@ const AddressFile = "tenantry.json"
 type Dev struct {
 	process
 	cfg   DevConfig
-	store events.Store
+	store devStore
 	lead  func(context.Context) (context.Context, func(), error) // nil: nobody else has the store
+}
+
+// devStore is a store that regions can be built from.
+type devStore interface {
+	events.Store
+	Whole(ctx context.Context) (events.Whole, error)
 }
 
 // OpenDev starts everything. When it fails, nothing of it runs.

@@ -17,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/internal/broker"
 	"github.com/tenantry/tenantry/internal/daemon"
 	"github.com/tenantry/tenantry/internal/telemetry"
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/tests/truth"
 )
 
@@ -154,11 +155,7 @@ func openUpstream(t *testing.T, dir string) *upstream {
 	return &u
 }
 
-func openRegionAlone(t *testing.T, dir string, cluster *kafka.Cluster, source interface {
-	Head(ctx context.Context) (events.Head, error)
-	After(ctx context.Context, position uint64, limit int) ([]events.Event, error)
-	Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error)
-}) *daemon.Region {
+func openRegionAlone(t *testing.T, dir string, cluster *kafka.Cluster, source projections.Source) *daemon.Region {
 	t.Helper()
 	r := daemon.OpenRegion(daemon.RegionConfig{
 		Name: "eu-west", Dir: filepath.Join(dir, "regions", "eu-west"), Listener: listen(t),
@@ -190,6 +187,7 @@ func (goneSource) Head(context.Context) (events.Head, error) { return events.Hea
 func (goneSource) After(context.Context, uint64, int) ([]events.Event, error) {
 	return nil, errGone
 }
+func (goneSource) Whole(context.Context) (events.Whole, error) { return nil, errGone }
 func (goneSource) Load(context.Context, events.StreamID, uint64) ([]events.Event, error) {
 	return nil, errGone
 }
