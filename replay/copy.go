@@ -97,6 +97,7 @@ func (c *Control) copy(s *session, w http.ResponseWriter, r *http.Request) (any,
 		return nil, errors.New("this node's copy cannot be copied")
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Trailer", copyFailed+", "+copyRecords) // said before, so that a short answer has them too
 	records, err := from.WriteCopy(r.Context(), w, r.URL.Query().Get("region"))
 	if err != nil {
 		c.log.Warn("a copy of this node's read model was cut short", "err", err)
@@ -104,9 +105,9 @@ func (c *Control) copy(s *session, w http.ResponseWriter, r *http.Request) (any,
 		if jsonErr != nil {
 			return nil, jsonErr
 		}
-		w.Header().Set(http.TrailerPrefix+copyFailed, string(b))
+		w.Header().Set(copyFailed, string(b))
 	}
-	w.Header().Set(http.TrailerPrefix+copyRecords, fmt.Sprint(records))
+	w.Header().Set(copyRecords, fmt.Sprint(records))
 	return nil, errAnswered
 }
 
@@ -157,7 +158,11 @@ type RestoreConfig struct {
 	// Octets is about how many there are to read; 0: nobody knows.
 	Octets uint64
 	// Force makes a region's copy of another region's, and takes the place of a copy that is there.
-	Force     bool
+	Force bool
+	// AnyRegion makes a region's copy of another region's.
+	AnyRegion bool
+	// Check may refuse a copy before anything is done; nil: none is.
+	Check     func(*readmodel.CopyHeader) error
 	Progress  func(records uint64) // nil: nobody is told
 	FreeSpace func(dir string) (uint64, error)
 	Logger    *slog.Logger
@@ -185,9 +190,14 @@ func Restore(ctx context.Context, cfg RestoreConfig) (*Copied, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Header.Region != cfg.Region && !cfg.Force {
+	if c.Header.Region != cfg.Region && !cfg.Force && !cfg.AnyRegion {
 		return nil, fmt.Errorf("%w: the copy is of %s, and not of %s: every region has all tenants, so that --force may make %s of it",
 			ErrOtherRegion, c.Header.Region, cfg.Region, cfg.Region)
+	}
+	if cfg.Check != nil {
+		if err := cfg.Check(&c.Header); err != nil {
+			return nil, err
+		}
 	}
 	unlock, err := cfg.Dir.ReplayLock()
 	if err != nil {

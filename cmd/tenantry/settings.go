@@ -21,6 +21,7 @@ var notSettings = []string{
 	"version", "as-of", "status", "group", "home-region", // what of it is shown
 	"topic", "since", "tenant", "rate", "restart", // what is replayed, and how
 	"verify", "repair", "rollback", "force",
+	"from", "to", // which file
 }
 
 // envName is the environment variable of a flag.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -24,6 +25,11 @@ type RegionConfig struct {
 	Cluster  *kafka.Cluster
 	Topic    string
 	Source   projections.Source
+	// BootstrapFrom is the query API of a node whose copy one without a copy begins with; "": it builds
+	// its own from the source.
+	BootstrapFrom string
+	// ServeSnapshots gives this node's copy to whoever asks the query API.
+	ServeSnapshots bool
 	Telemetry
 }
 
@@ -46,28 +52,46 @@ func OpenRegion(cfg RegionConfig) *Region {
 		Region: cfg.Name, Dir: readmodel.Dir(cfg.Dir), Cluster: cfg.Cluster, Topic: cfg.Topic, Source: cfg.Source,
 		Logger: cfg.Log, Registerer: registerer, TracerProvider: cfg.Tracer,
 	})
+	node := &replay.Node{
+		Region: cfg.Name, Projector: p,
+		Partitions: func(ctx context.Context) (int, error) { return cfg.Cluster.Partitions(ctx, cfg.Topic) },
+	}
+	begin := &bootstrap{cfg: cfg, from: cfg.BootstrapFrom, log: cfg.Log.With("region", cfg.Name)}
+	ready := func() error {
+		if err := begin.doing(); err != nil {
+			return err
+		}
+		return p.Ready()
+	}
+	var snapshot queryapi.Snapshot
+	if cfg.ServeSnapshots {
+		snapshot = copies(node)
+	}
 	api := queryapi.New(queryapi.Config{
-		Reader: p.Live(), Region: cfg.Name, Node: nodeName(), Ready: p.Ready, Following: p.Following, Generation: p.Generation,
+		Reader: p.Live(), Region: cfg.Name, Node: nodeName(), Ready: ready, Snapshot: snapshot, Following: p.Following, Generation: p.Generation,
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Region{name: cfg.Name, projector: p, stop: stop, ended: make(chan struct{}), server: serve(api.Front(cfg.Listener), api, cfg.Log)}
-	r.control = controlled(cfg, p)
+	r.control = controlled(cfg, node)
 	go func() {
 		defer close(r.ended)
+		var proving sync.WaitGroup
+		defer proving.Wait()
+		if cfg.BootstrapFrom != "" && begin.run(ctx) {
+			proving.Go(func() { begin.prove(ctx, node) })
+		}
 		if err := p.Run(ctx); err != nil {
 			r.err = fmt.Errorf("region %s: %w", cfg.Name, err)
+			stop()
 		}
 	}()
 	return r
 }
 
 // controlled starts to answer a replay. A node without that serves all the same.
-func controlled(cfg RegionConfig, p *projections.Projector) *replay.Control {
-	c, err := replay.Serve(readmodel.Dir(cfg.Dir), &replay.Node{
-		Region: cfg.Name, Projector: p,
-		Partitions: func(ctx context.Context) (int, error) { return cfg.Cluster.Partitions(ctx, cfg.Topic) },
-	}, cfg.Log.With("region", cfg.Name))
+func controlled(cfg RegionConfig, node *replay.Node) *replay.Control {
+	c, err := replay.Serve(readmodel.Dir(cfg.Dir), node, cfg.Log.With("region", cfg.Name))
 	if err != nil {
 		cfg.Log.Error("a replay cannot reach this node while it runs", "region", cfg.Name, "err", err)
 		return nil

@@ -118,6 +118,9 @@ type RegionServerConfig struct {
 	Listen  string // of the query API
 	Kafka   Kafka
 	Source  Source
+	// BootstrapFrom and ServeSnapshots are as in [RegionConfig].
+	BootstrapFrom  string
+	ServeSnapshots bool
 	Observed
 }
 
@@ -151,6 +154,7 @@ func OpenRegionServer(ctx context.Context, cfg RegionServerConfig) (_ *RegionSer
 	s.openRegion(RegionConfig{
 		Name: cfg.Region, Dir: regionDir(cfg.DataDir, cfg.Region), Listener: ln,
 		Cluster: cluster, Topic: cfg.Kafka.Topic, Source: source,
+		BootstrapFrom: cfg.BootstrapFrom, ServeSnapshots: cfg.ServeSnapshots,
 	})
 	return s, nil
 }

@@ -1,0 +1,176 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantry/tenantry/projections/readmodel"
+	"github.com/tenantry/tenantry/queryapi"
+	"github.com/tenantry/tenantry/replay"
+)
+
+// Snapshot writes a copy of the region, as [replay.Snapshot] does.
+func (r *Replay) Snapshot(ctx context.Context, w io.Writer) (*replay.Copied, error) {
+	return withRegion(ctx, r, func(region replay.Region) (*replay.Copied, error) { return replay.Snapshot(ctx, region, w) })
+}
+
+// Restore makes the region of a copy, as [replay.Restore] does; what cfg has no need to say is known here.
+func (r *Replay) Restore(ctx context.Context, cfg replay.RestoreConfig) (*replay.Copied, error) {
+	cfg.Dir, cfg.Open, cfg.Region, cfg.Logger = r.dir, r.region, r.cfg.Region, r.cfg.Logger
+	return replay.Restore(ctx, cfg)
+}
+
+// copies is the node's own, for whoever asks its query API.
+func copies(node *replay.Node) queryapi.Snapshot {
+	return func(ctx context.Context, w io.Writer) error {
+		_, err := replay.Snapshot(ctx, node, w)
+		return err
+	}
+}
+
+const (
+	neighbourTime  = 10 * time.Second // for a neighbour to begin its answer
+	neighbourPause = 30 * time.Second // in the midst of it, before it is given up
+)
+
+// bootstrap is how a node without a copy begins: with that of a neighbour.
+type bootstrap struct {
+	cfg  RegionConfig
+	from string // the neighbour's query API
+	log  *slog.Logger
+	what atomic.Pointer[string] // what the node is about, while it is about this
+}
+
+// doing is nil once the copy is there, or will not come.
+func (b *bootstrap) doing() error {
+	if what := b.what.Load(); what != nil {
+		return errors.New(*what)
+	}
+	return nil
+}
+
+func (b *bootstrap) say(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	b.what.Store(&what)
+}
+
+// run takes the neighbour's copy, where the region has none, and tells whether it did. Where that fails
+// nothing is left of it, and the node builds its copy from the source.
+func (b *bootstrap) run(ctx context.Context) bool {
+	defer b.what.Store(nil)
+	dir := readmodel.Dir(b.cfg.Dir)
+	if _, err := dir.Current(); !errors.Is(err, readmodel.ErrNoGeneration) {
+		b.log.Debug("the region has a copy: a neighbour's is not needed", "err", err)
+		return false
+	}
+	b.say("the region's read model is being fetched from %s", b.from)
+	got, err := b.fetch(ctx, dir)
+	if err != nil {
+		if ctx.Err() == nil {
+			b.log.Warn("no copy is to be had from the neighbour: building the read model from the source of truth", "from", b.from, "err", err)
+		}
+		return false
+	}
+	b.log.Info("began with the copy of a neighbour", "from", b.from, "of", got.Region, "position", got.Position, "records", got.Records, "octets", got.Octets,
+		"took", got.Took.Round(time.Millisecond))
+	return true
+}
+
+func (b *bootstrap) fetch(ctx context.Context, dir readmodel.Dir) (*replay.Copied, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: neighbourTime,
+		DialContext: (&net.Dialer{Timeout: neighbourTime}).DialContext, DisableKeepAlives: true,
+	}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(b.from, "/")+"/v1/snapshot", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 2000)) // what came is told, whole or not
+		return nil, fmt.Errorf("it answered %s: %s", resp.Status, strings.TrimSpace(string(why)))
+	}
+	silence := time.AfterFunc(neighbourPause, func() { cancel(fmt.Errorf("it sent nothing for %s", neighbourPause)) })
+	defer silence.Stop()
+	got, err := replay.Restore(ctx, replay.RestoreConfig{
+		Dir: dir, Region: b.cfg.Name, From: &lively{resp.Body, silence}, AnyRegion: true, Logger: b.log,
+		Check: func(h *readmodel.CopyHeader) error { return b.ours(ctx, h) },
+		Open:  func(context.Context) (replay.Region, error) { return replay.OpenStopped(dir, b.cfg.Name, nil, b.log) },
+		Progress: func(records uint64) {
+			b.say("the region's read model is being fetched from %s: %d records", b.from, records)
+		},
+	})
+	if err != nil && context.Cause(ctx) != nil {
+		err = context.Cause(ctx)
+	}
+	return got, err
+}
+
+// ours refuses the copy of another history than the source's. A source that is away proves nothing.
+func (b *bootstrap) ours(ctx context.Context, h *readmodel.CopyHeader) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	head, err := b.cfg.Source.Head(ctx)
+	if err == nil && head.StoreID != h.StoreID() {
+		return fmt.Errorf("%w: the neighbour's is %s, and the source %s", replay.ErrOtherStore, h.StoreID(), head.StoreID)
+	}
+	return nil
+}
+
+// lively puts the end of patience off with each part that comes.
+type lively struct {
+	io.Reader
+	silence *time.Timer
+}
+
+func (l *lively) Read(b []byte) (int, error) {
+	n, err := l.Reader.Read(b)
+	l.silence.Reset(neighbourPause)
+	return n, err
+}
+
+// prove compares the copy that a neighbour gave with the source, once the node is ready, at a rate that
+// look-ups do not notice.
+func (b *bootstrap) prove(ctx context.Context, node *replay.Node) {
+	source, ok := b.cfg.Source.(replay.Source)
+	if !ok {
+		return
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for node.Projector.Ready() != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	report, err := replay.Verify(ctx, replay.VerifyConfig{Region: node, Source: source, Dir: b.cfg.Dir, Rate: proveRate, Logger: b.log})
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		b.log.Warn("the neighbour's copy could not be compared with the source of truth: compare it with 'tenantry replay --verify'", "err", err)
+	case !report.Equal():
+		b.log.Error("the neighbour's copy differs from the source of truth: mend it with 'tenantry replay --repair', and the neighbour's too", "from", b.from)
+	default:
+		b.log.Info("the neighbour's copy is equal to the source of truth", "position", report.Position)
+	}
+}
+
+// proveRate is how many entries a second are read to prove a copy: a million takes half a minute.
+const proveRate = 40_000
