@@ -42,8 +42,14 @@ type stage struct {
 
 func newStage(t *testing.T, log []events.Event) *stage {
 	t.Helper()
-	s := &stage{t: t, source: &memorySource{id: uuid.New(), log: log}, dir: filepath.Join(t.TempDir(), "eu-west")}
-	s.startBroker(t.TempDir())
+	return newStageIn(t, t.TempDir(), &memorySource{id: uuid.New(), log: log})
+}
+
+// newStageIn is a stage whose broker and region are in a directory.
+func newStageIn(t *testing.T, dir string, source *memorySource) *stage {
+	t.Helper()
+	s := &stage{t: t, source: source, dir: filepath.Join(dir, "eu-west")}
+	s.startBroker(filepath.Join(dir, "kafka"))
 	t.Cleanup(s.release)
 	return s
 }
