@@ -39,6 +39,9 @@ type Config struct {
 	Ready      func() error  // nil once look-ups may be answered, else why not; asked at each look-up. Not given: once the copy is complete
 	Following  func() error  // nil while the copy is kept up to date, else why not; it is told and refuses nothing. nil: it is
 	Generation func() string // the read model's, for /v1/status; nil: ""
+	Notice     func() string // why that is another one than before the start, for /v1/status; nil: ""
+	// Verified is how the copy's last comparison with the source went, for /v1/status; nil, or nil returned: there was none.
+	Verified func() *Verified
 
 	// Snapshot writes a copy of the whole read model, for whoever asks; nil: nobody gets one.
 	Snapshot Snapshot
@@ -63,6 +66,8 @@ type API struct {
 	ready      func() error
 	following  func() error
 	generation func() string
+	notice     func() string
+	verified   func() *Verified
 	copyTo     Snapshot
 	snapshots  atomic.Int64 // being sent
 	maxWaiting int64
@@ -83,7 +88,7 @@ type API struct {
 func New(cfg Config) *API {
 	a := &API{
 		reader: cfg.Reader, region: []string{cfg.Region}, node: cfg.Node,
-		ready: cfg.Ready, following: cfg.Following, generation: cfg.Generation, maxWaiting: int64(cfg.MaxWaiting), copyTo: cfg.Snapshot,
+		ready: cfg.Ready, following: cfg.Following, generation: cfg.Generation, notice: cfg.Notice, verified: cfg.Verified, maxWaiting: int64(cfg.MaxWaiting), copyTo: cfg.Snapshot,
 		clock: cfg.Clock, log: cfg.Logger, traced: cfg.TracerProvider != nil,
 	}
 	if a.ready == nil {
@@ -94,6 +99,12 @@ func New(cfg Config) *API {
 	}
 	if a.generation == nil {
 		a.generation = func() string { return "" }
+	}
+	if a.notice == nil {
+		a.notice = func() string { return "" }
+	}
+	if a.verified == nil {
+		a.verified = func() *Verified { return nil }
 	}
 	if a.maxWaiting == 0 {
 		a.maxWaiting = 10_000

@@ -225,6 +225,25 @@ func TestAwait_WhileTheModelIsSwapped_GoesOnWithTheNext(t *testing.T) {
 	}
 }
 
+// The model that was closes only when its last look-up has ended, and whoever waits must not wait for that.
+func TestAwait_WhileTheModelIsSwappedAndTheOldOneStaysOpen_AnswersFromTheNext(t *testing.T) {
+	n := newNode(t)
+	waiting := n.ask("/v1/lookup/acme.example?wait=30s&min_position=2")
+	later := n.ask("/v1/lookup/acme.example?wait=30s&min_position=3")
+	next := openModel(t)
+	if err := fill(next, 2, tenant(t, "ten_acme", 2, "acme.example")); err != nil {
+		t.Fatal(err)
+	}
+	n.live.Swap(next)
+	if got := waiting.answer(t).context(t)["version"]; got != 2.0 {
+		t.Errorf("version is %v, want 2", got)
+	}
+	n.commit(3, tenant(t, "ten_acme", 3, "acme.example"))
+	if got := later.answer(t).context(t)["version"]; got != 3.0 {
+		t.Errorf("version is %v, want 3", got)
+	}
+}
+
 func TestAwait_WhenTheModelIsClosedForGood_EndsAndDoesNotSpin(t *testing.T) {
 	n := newNode(t)
 	waiting := n.ask("/v1/lookup/acme.example?wait=30s&min_version=2")

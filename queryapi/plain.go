@@ -134,8 +134,10 @@ func (a *API) appendPlain(out []byte, asked plainLookup, read time.Time) ([]byte
 	}
 	out = append(out, "\r\nTenantry-Region: "...)
 	out = append(out, a.region[0]...)
-	out = append(out, "\r\nTenantry-Staleness: "...)
-	out = append(out, s.staleness[0]...)
+	if s.staleness != nil {
+		out = append(out, "\r\nTenantry-Staleness: "...)
+		out = append(out, s.staleness[0]...)
+	}
 	out = append(out, "\r\nTenantry-Version: "...)
 	out = append(out, doc.VersionText...)
 	if len(asked.requestID) > 0 {

@@ -86,9 +86,31 @@ func TestNode_WhoseCopyIsNotKeptUpToDate_SaysWhyAndStaysReady(t *testing.T) {
 func TestStatus_OfANodeWithoutAModel_AnswersAllTheSame(t *testing.T) {
 	n := newNode(t)
 	n.live.Swap(nil)
-	want := `{"region":"eu-west","node":"eu-west-1","ready":true,"generation":"","store_id":"","position":0,"staleness_ms":9223372036854,"partitions":[],"quarantined":[]}` + "\n"
-	if got := n.get("/v1/status").is(t, http.StatusOK).body; got != want {
-		t.Errorf("got %s", got)
+	want := `{"region":"eu-west","node":"eu-west-1","ready":true,"generation":"","store_id":"","position":0,"staleness_ms":null,"partitions":[],"quarantined":[]}` + "\n"
+	a := n.get("/v1/status").is(t, http.StatusOK)
+	if a.body != want {
+		t.Errorf("got %s", a.body)
+	}
+	if _, said := a.header["Tenantry-Staleness"]; said {
+		t.Errorf("a staleness is told that nobody knows: %v", a.header)
+	}
+}
+
+func TestStatus_OfACopyThatWasCompared_TellsHowThatWent(t *testing.T) {
+	var last *queryapi.Verified
+	notice := ""
+	n := newNode(t, func(cfg *queryapi.Config) {
+		cfg.Verified = func() *queryapi.Verified { return last }
+		cfg.Notice = func() string { return notice }
+	})
+	if got := n.get("/v1/status").is(t, http.StatusOK).body; strings.Contains(got, "verified") || strings.Contains(got, "notice") {
+		t.Errorf("before the first: %s", got)
+	}
+	last = &queryapi.Verified{At: noon, Result: "different", Position: 7, Different: 2, Healed: 1, Error: "the source is away"}
+	notice = "gen-0002 is not served any more"
+	want := `"verified":{"at":"2026-11-21T12:00:00Z","result":"different","position":7,"different":2,"healed":1,"error":"the source is away"}`
+	if got := n.get("/v1/status").is(t, http.StatusOK).body; !strings.Contains(got, want) || !strings.Contains(got, `"notice":"gen-0002 is not served any more"`) {
+		t.Errorf("got %s, want %s in it, and the notice", got, want)
 	}
 }
 

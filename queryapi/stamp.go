@@ -26,8 +26,14 @@ type stamp struct {
 	completeAt time.Time
 	age        int64 // milliseconds
 	position   []string
-	staleness  []string
+	staleness  []string // nil: not known
 }
+
+// What a stamp's age can be besides a number of milliseconds.
+const (
+	ageUnset   = int64(-1)
+	ageUnknown = int64(-2) // the copy was never known to hold everything
+)
 
 // stampAt is the stamp for an answer whose look-up has not begun.
 func (a *API) stampAt(now time.Time) *stamp {
@@ -37,16 +43,22 @@ func (a *API) stampAt(now time.Time) *stamp {
 		last = &stamp{
 			progress:   p,
 			completeAt: p.CompleteAt(),
-			age:        -1,
+			age:        ageUnset,
 			position:   []string{strconv.FormatUint(p.Position(), 10)},
 		}
 	}
-	age := max(0, now.Sub(last.completeAt)).Milliseconds()
+	age := ageUnknown
+	if !last.completeAt.IsZero() {
+		age = max(0, now.Sub(last.completeAt)).Milliseconds()
+	}
 	if age == last.age {
 		return last
 	}
 	next := *last
-	next.age, next.staleness = age, []string{strconv.FormatInt(age, 10)}
+	next.age, next.staleness = age, nil
+	if age != ageUnknown {
+		next.staleness = []string{strconv.FormatInt(age, 10)}
+	}
 	a.lastStamp.Store(&next)
 	return &next
 }
@@ -55,6 +67,10 @@ func (a *API) stampAt(now time.Time) *stamp {
 // in place.
 func (s *stamp) write(h http.Header, region []string) {
 	h[headerPosition] = s.position
-	h[headerStaleness] = s.staleness
+	if s.staleness == nil {
+		delete(h, headerStaleness)
+	} else {
+		h[headerStaleness] = s.staleness
+	}
 	h[headerRegion] = region
 }

@@ -20,12 +20,24 @@ type status struct {
 	Ready       bool                   `json:"ready"`
 	NotReady    string                 `json:"not_ready,omitzero"`     // why
 	NotFollowed string                 `json:"not_following,omitzero"` // why the copy is not kept up to date
+	Notice      string                 `json:"notice,omitzero"`        // why it is another generation than the one before the start
 	Generation  string                 `json:"generation"`
 	StoreID     string                 `json:"store_id"`
 	Position    uint64                 `json:"position"`
-	StalenessMS int64                  `json:"staleness_ms"`
+	StalenessMS *int64                 `json:"staleness_ms"` // nil: not known
 	Partitions  []partition            `json:"partitions"`
 	Quarantined []readmodel.Quarantine `json:"quarantined"`
+	Verified    *Verified              `json:"verified,omitzero"` // nil: not yet
+}
+
+// Verified is how the copy's last comparison with the source of truth went.
+type Verified struct {
+	At        time.Time `json:"at"`
+	Result    string    `json:"result"` // equal, different or failed
+	Position  uint64    `json:"position"`
+	Different int       `json:"different"` // streams that were
+	Healed    int       `json:"healed"`    // streams that were folded anew since
+	Error     string    `json:"error,omitzero"`
 }
 
 type partition struct {
@@ -43,8 +55,12 @@ func (a *API) status(c echo.Context) error {
 	p := a.reader.Progress()
 	s := status{
 		Region: a.region[0], Node: a.node, Ready: true, Generation: a.generation(),
-		Position: p.Position(), StalenessMS: p.Staleness(now).Milliseconds(),
+		Position: p.Position(), Notice: a.notice(), Verified: a.verified(),
 		Partitions: make([]partition, len(p.Partitions)),
+	}
+	if !p.CompleteAt().IsZero() {
+		age := p.Staleness(now).Milliseconds()
+		s.StalenessMS = &age
 	}
 	if err := a.ready(); err != nil {
 		s.Ready, s.NotReady = false, err.Error()
