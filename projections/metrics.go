@@ -15,6 +15,9 @@ type metrics struct {
 	rebuilds    prometheus.Counter
 	badRecords  prometheus.Counter
 	repaired    prometheus.Counter
+	compared    *prometheus.CounterVec // by result
+	different   prometheus.Gauge
+	comparedAt  prometheus.Gauge
 	visible     prometheus.Histogram
 	batch       prometheus.Histogram
 	foldedByOut [quarantined + 1]prometheus.Counter
@@ -46,6 +49,18 @@ func newMetrics(reg prometheus.Registerer, node *Projector) *metrics {
 			Name: "tenantry_projection_repaired_total",
 			Help: "Streams that were folded anew from the source of truth, because this copy was found to differ.",
 		}),
+		compared: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tenantry_projection_verifications_total",
+			Help: "Times that this copy was compared with the source of truth, by result: equal, different, failed.",
+		}, []string{"result"}),
+		different: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tenantry_projection_verified_different_streams",
+			Help: "Streams that were not what the source of truth says when they were last compared, whether healed since or not.",
+		}),
+		comparedAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tenantry_projection_verified_timestamp_seconds",
+			Help: "When this copy was last compared with the source of truth, with a result; 0 before the first time.",
+		}),
 		visible: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tenantry_projection_visible_seconds",
 			Help:    "Time from a command to its events being visible to look-ups in this region; only while caught up.",
@@ -60,7 +75,10 @@ func newMetrics(reg prometheus.Registerer, node *Projector) *metrics {
 	for o, name := range map[outcome]string{folded: "folded", duplicate: "duplicate", skipped: "skipped", quarantined: "quarantined"} {
 		m.foldedByOut[o] = m.events.WithLabelValues(name)
 	}
-	reg.MustRegister(m.events, m.gaps, m.healed, m.rebuilds, m.badRecords, m.repaired, m.visible, m.batch,
+	for _, r := range []VerifyResult{VerifiedEqual, VerifiedDifferent, VerifyFailed} {
+		m.compared.WithLabelValues(string(r))
+	}
+	reg.MustRegister(m.events, m.gaps, m.healed, m.rebuilds, m.badRecords, m.repaired, m.compared, m.different, m.comparedAt, m.visible, m.batch,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tenantry_projection_position",
 			Help: "Position up to which every event is applied in this region.",
@@ -90,3 +108,11 @@ func newMetrics(reg prometheus.Registerer, node *Projector) *metrics {
 }
 
 func (m *metrics) count(o outcome) { m.foldedByOut[o].Inc() }
+
+func (m *metrics) verified(v *Verified) {
+	m.compared.WithLabelValues(string(v.Result)).Inc()
+	if v.Result != VerifyFailed {
+		m.different.Set(float64(v.Different))
+		m.comparedAt.Set(float64(v.At.Unix()))
+	}
+}

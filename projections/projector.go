@@ -38,6 +38,11 @@ type Config struct {
 	Patience   time.Duration // how long a node with a complete copy waits for what is upstream before it serves; 0: 10 s
 	Settle     time.Duration // how long after it is ready a node has settled on its generation; 0: 10 s
 
+	// Compare holds the copy against the source of truth, reading about rate records of it a second; nil: nobody does.
+	Compare     func(ctx context.Context, in *readmodel.Inspection, rate int) (Comparison, error)
+	VerifyEvery time.Duration // how often the node does it by itself; 0: it does not
+	Heal        bool          // mend what then differs
+
 	Clock          func() time.Time      // nil: time.Now
 	Logger         *slog.Logger          // nil: none
 	Registerer     prometheus.Registerer // nil: none
@@ -77,6 +82,9 @@ type Projector struct {
 	notice   atomic.Pointer[string] // why another generation is served than the one that was; nil: it is that
 	trouble  atomic.Pointer[string] // why no generation can be built or followed now; nil: one can
 
+	verified  atomic.Pointer[Verified] // the last comparison; nil: none yet
+	verifyNow chan struct{}
+
 	turns turns
 
 	built     chan struct{} // closed when there is a model for the first time
@@ -100,7 +108,7 @@ func New(cfg Config) *Projector {
 	if cfg.Registerer == nil {
 		cfg.Registerer = prometheus.NewRegistry()
 	}
-	p := &Projector{cfg: cfg, log: cfg.Logger.With("region", cfg.Region), built: make(chan struct{})}
+	p := &Projector{cfg: cfg, log: cfg.Logger.With("region", cfg.Region), built: make(chan struct{}), verifyNow: make(chan struct{}, 1)}
 	if cfg.TracerProvider != nil {
 		p.tracer = cfg.TracerProvider.Tracer("github.com/tenantry/tenantry/projections")
 	}
@@ -182,6 +190,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			p.settled()
 		}
 	})
+	waiting.Go(func() { p.keepVerified(ctx) })
 	defer func() {
 		cancel()
 		p.turns.close()
