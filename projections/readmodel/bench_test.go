@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -160,5 +161,72 @@ func BenchmarkUpdate(b *testing.B) {
 				put(b, min(some, b.N-i), func() (events.Tenant, Claims) { return catalogueTenant(rand.IntN(n)) })
 			}
 		})
+	}
+}
+
+var tenants = flag.Int("tenants", 100_000, "in the model of the benchmarks that open, scan and copy one")
+
+// written is the directory of a model of as many tenants as the flag says.
+func written(b *testing.B) Config {
+	b.Helper()
+	cfg := Config{Dir: filepath.Join(b.TempDir(), "gen")}
+	w, err := Create(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := w.Part(0)
+	for i := range *tenants {
+		kvs, err := EntriesOfTenant(withFlag(catalogueTenant(i)))
+		if err == nil {
+			err = p.Put(kvs)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := p.Close(); err != nil {
+		b.Fatal(err)
+	}
+	progress := &Progress{StoreID: uuid.New(), Complete: true, Partitions: make([]Partition, 12)}
+	if _, err := w.Finish(b.Context(), progress, nil); err != nil {
+		b.Fatal(err)
+	}
+	return cfg
+}
+
+// BenchmarkOpen opens a model, which reads and checks every table.
+func BenchmarkOpen(b *testing.B) {
+	cfg := written(b)
+	for b.Loop() {
+		m, err := Open(cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := m.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkScan digests every record of a model.
+func BenchmarkScan(b *testing.B) {
+	m, err := Open(written(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	for b.Loop() {
+		i, err := m.Inspect()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := i.Scanned(b.Context(), 0); err != nil {
+			b.Fatal(err)
+		}
+		if err := i.Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
