@@ -172,6 +172,8 @@ type RestoreConfig struct {
 var (
 	// ErrHasCopy: the region has a copy already.
 	ErrHasCopy = errors.New("the region has a copy already")
+	// ErrCopyOfOtherStore: the copy is of another store than the region, or than its source.
+	ErrCopyOfOtherStore = errors.New("the copy is of another store")
 )
 
 // Restore makes a generation of a copy, and has it take the live one's place: the node that runs adopts it,
@@ -231,10 +233,10 @@ func restore(ctx context.Context, cfg RestoreConfig, c *readmodel.Copy) (*Copied
 	if live != nil {
 		switch {
 		case live.StoreID != p.StoreID && info.PID > 0:
-			return nil, fmt.Errorf("%w: the copy is of store %s, and the node that runs (pid %d) of %s: stop it first", ErrOtherStore, p.StoreID, info.PID, live.StoreID)
+			return nil, fmt.Errorf("%w: of %s, and the node that runs (pid %d) of %s: stop it first", ErrCopyOfOtherStore, p.StoreID, info.PID, live.StoreID)
 		case cfg.Force:
 		case live.StoreID != p.StoreID:
-			return nil, fmt.Errorf("%w: the copy is of store %s, and %s of %s: --force puts it in its place", ErrOtherStore, p.StoreID, info.Generation, live.StoreID)
+			return nil, fmt.Errorf("%w: of %s, and %s of %s: --force puts it in its place", ErrCopyOfOtherStore, p.StoreID, info.Generation, live.StoreID)
 		default:
 			return nil, fmt.Errorf("%w: %s, at position %d; the one to restore is at %d: --force puts it in its place", ErrHasCopy, info.Generation, live.Position(), p.Position())
 		}

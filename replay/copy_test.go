@@ -173,8 +173,8 @@ func TestRestore_WhatIsRefused_LeavesTheRegionAsItWas(t *testing.T) {
 	}{
 		"a copy that is there":       {func(*RestoreConfig) {}, ErrHasCopy, "--force"},
 		"another region":             {func(c *RestoreConfig) { c.Region = "us-east" }, ErrOtherRegion, "of eu-west"},
-		"another store":              {func(c *RestoreConfig) { c.From = bytes.NewReader(others) }, ErrOtherStore, "--force"},
-		"another store under a node": {func(c *RestoreConfig) { c.From, c.Open, c.Force = bytes.NewReader(others), running, true }, ErrOtherStore, "pid 4711"},
+		"another store":              {func(c *RestoreConfig) { c.From = bytes.NewReader(others) }, ErrCopyOfOtherStore, "--force"},
+		"another store under a node": {func(c *RestoreConfig) { c.From, c.Open, c.Force = bytes.NewReader(others), running, true }, ErrCopyOfOtherStore, "pid 4711"},
 		"altered":                    {func(c *RestoreConfig) { c.From, c.Force = bytes.NewReader(altered), true }, readmodel.ErrBadCopy, ""},
 		"cut short":                  {func(c *RestoreConfig) { c.From, c.Force = bytes.NewReader(mine[:len(mine)-30]), true }, readmodel.ErrBadCopy, "cut short"},
 		"something else":             {func(c *RestoreConfig) { c.From = strings.NewReader("PK\x03\x04 something else") }, readmodel.ErrBadCopy, ""},

@@ -127,7 +127,7 @@ func (b *bootstrap) ours(ctx context.Context, h *readmodel.CopyHeader) error {
 	defer cancel()
 	head, err := b.cfg.Source.Head(ctx)
 	if err == nil && head.StoreID != h.StoreID() {
-		return fmt.Errorf("%w: the neighbour's is %s, and the source %s", replay.ErrOtherStore, h.StoreID(), head.StoreID)
+		return fmt.Errorf("%w: the neighbour's is of %s, and the source is %s", replay.ErrCopyOfOtherStore, h.StoreID(), head.StoreID)
 	}
 	return nil
 }
