@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"github.com/tenantry/tenantry/projections"
@@ -61,12 +60,4 @@ func (n *Node) Adopt(ctx context.Context, generation string) error {
 }
 
 // Rollback is the projector's.
-func (n *Node) Rollback(ctx context.Context) (string, error) {
-	back, ok := any(n.Projector).(interface {
-		Rollback(ctx context.Context) (string, error)
-	})
-	if !ok {
-		return "", errors.New("stop the node to go back to the generation before")
-	}
-	return back.Rollback(ctx)
-}
+func (n *Node) Rollback(ctx context.Context) (string, error) { return n.Projector.Rollback(ctx) }

@@ -27,7 +27,7 @@ type VerifyConfig struct {
 	Rate int
 	// Tenant is the only one to compare; zero: all that there is.
 	Tenant events.TenantID
-	// Details is of how many streams it is told which fields differ; 0: 1000. All are named.
+	// Details is of how many streams it is told which fields differ; 0: 1000, negative: none. All are named.
 	Details int
 	// Each is called with each stream that differs, in the order of IDs where they are not very many.
 	Each     func(Difference) error
