@@ -49,7 +49,11 @@ all tenants, and whoever reaches the query API could fetch it.`,
 		return runServer(cmd, func(ctx context.Context) (server, error) {
 			return daemon.OpenRegionServer(ctx, daemon.RegionServerConfig{
 				Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"), Listen: flagValue(cmd, "listen"), Kafka: kafka.config(cmd),
-				Source:   daemon.Source{URL: flagValue(cmd, "source"), PasswordFile: flagValue(cmd, "database-password-file")},
+				Source: daemon.Source{
+					URL: flagValue(cmd, "source"), PasswordFile: flagValue(cmd, "database-password-file"),
+					// All else may be read-only, and where /tmp is in memory the log has no room in it.
+					TempDir: flagValue(cmd, "data-dir"),
+				},
 				BootstrapFrom: flagValue(cmd, "bootstrap-from"), ServeSnapshots: flagValue(cmd, "serve-snapshots") == "true",
 				Observed: observed,
 			})
