@@ -71,7 +71,7 @@ type counted struct {
 
 func (c *counted) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
-	c.n += uint64(n) //nolint:gosec // never negative
+	c.n += uint64(n)
 	return n, err
 }
 
@@ -220,7 +220,7 @@ type reading struct {
 
 func (r *reading) Read(b []byte) (int, error) {
 	n, err := r.r.Read(b)
-	r.n += uint64(n) //nolint:gosec // never negative
+	r.n += uint64(n)
 	return n, err
 }
 

@@ -111,7 +111,7 @@ func replayTopic(cmd *cobra.Command) error {
 	case asJSON(cmd):
 		return printJSON(cmd, topicResult{From: end.From, UpTo: end.UpTo, Events: published, Seconds: took.Seconds()})
 	}
-	return printf(cmd, "published again: %s, of the positions %d to %d (%.1f s)\n", count(int(published), "event"), end.From, end.UpTo, took.Seconds()) //nolint:gosec // a count
+	return printf(cmd, "published again: %s, of the positions %d to %d (%.1f s)\n", count(int(published), "event"), end.From, end.UpTo, took.Seconds())
 }
 
 // topicResult is what --output json prints.
@@ -231,7 +231,7 @@ func (p *topicProgress) show(line topicLine) {
 			fmt.Fprintf(p.out, "going on at position %d, where this replay was broken off\n", line.From)
 		}
 	}
-	done, all := int64(line.Position-min(p.first, line.Position)), int64(line.UpTo-min(p.first, line.UpTo)) //nolint:gosec // positions
+	done, all := int64(line.Position-min(p.first, line.Position)), int64(line.UpTo-min(p.first, line.UpTo))
 	if p.terminal != nil && p.bar == nil && all > 0 {
 		p.bar = progressbar.NewOptions64(all,
 			progressbar.OptionSetWriter(p.terminal), progressbar.OptionSetDescription("publish again"), progressbar.OptionShowCount(),

@@ -38,7 +38,7 @@ func TestReplayTopic_WrongUsage_SaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		{[]string{"--topic", "--since", "yesterday"}, "neither a position"},
-		{[]string{"--topic", "--since", "0"}, "neither a position"},
+		{[]string{"--topic", "--since", "0"}, "from 1 on"},
 		{[]string{"--topic", "--tenant", "acme"}, "not a tenant's ID"},
 		{[]string{"--topic", "--rate", "-1"}, "whole number"},
 	} {
@@ -84,13 +84,15 @@ func lines(text string) func(http.ResponseWriter) {
 }
 
 func TestReplayTopic_AnotherLeads_OrTheCatalogueDies_AsksUntilItIsDone(t *testing.T) {
-	notLeading := func(w http.ResponseWriter) {
-		answering(409, "application/problem+json", `{"type":"https://tenantry.dev/problems/not-leading","title":"Another catalogue publishes","status":409,"detail":"d"}`).ServeHTTP(w, nil)
+	notLeading := func(detail string) func(w http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			answering(409, "application/problem+json", `{"type":"https://tenantry.dev/problems/not-leading","title":"Another catalogue publishes","status":409,"detail":"`+detail+`"}`).ServeHTTP(w, nil)
+		}
 	}
 	s := scripted(t,
-		notLeading,
+		notLeading("at first"),
 		lines(`{"from":1,"position":40,"up_to":100,"events":40}`+"\n"), // and then it is killed
-		notLeading,
+		notLeading("until another does"),
 		lines(`{"from":41,"position":60,"up_to":100,"events":20,"resumed":true,"error":{"type":"https://tenantry.dev/problems/not-leading","title":"t","detail":"d"}}`+"\n"),
 		lines(`{"from":61,"position":100,"up_to":100,"events":40,"resumed":true,"done":true}`+"\n"),
 	)

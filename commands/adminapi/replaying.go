@@ -116,7 +116,7 @@ func topicReplay(c echo.Context) (TopicReplay, error) {
 		return what, err
 	}
 	if since, ok := o.Int("since", 1, maxNumber); ok {
-		what.Since = uint64(since) //nolint:gosec // at least 1
+		what.Since = uint64(since)
 		if o.Has("since_time") {
 			o.Fault("since_time", `"since" is given too: give one of them`)
 		}

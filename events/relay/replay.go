@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -271,16 +272,16 @@ func (p *replay) records(ctx context.Context, page []events.Event) ([][]events.R
 func (s *session) before(ctx context.Context, partition int, position uint64) (uint64, error) {
 	for end, size := position-1, uint64(8*len(s.lanes)); end > 0; size *= 4 {
 		size = min(size, end, pageEvents)
-		page, err := s.relay.config.Store.After(ctx, end-size, int(size)) //nolint:gosec // at most pageEvents
+		page, err := s.relay.config.Store.After(ctx, end-size, int(size))
 		if err == nil && (uint64(len(page)) != size || page[0].Position != end-size+1) {
 			err = errHole
 		}
 		if err != nil {
 			return 0, fmt.Errorf("read the events before position %d: %w", position, err)
 		}
-		for i := len(page) - 1; i >= 0; i-- {
-			if events.Partition(page[i].Stream.String(), len(s.lanes)) == partition {
-				return page[i].Position, nil
+		for _, e := range slices.Backward(page) {
+			if events.Partition(e.Stream.String(), len(s.lanes)) == partition {
+				return e.Position, nil
 			}
 		}
 		end -= size

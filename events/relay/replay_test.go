@@ -213,7 +213,7 @@ func TestReplay_WhereTheTopicLostARange_AnEmptyReaderGetsAll(t *testing.T) {
 	for range 10 {
 		store.append(streams(t, 15)...)
 	}
-	r, stop := caughtUp(t, store, topic)
+	_, stop := caughtUp(t, store, topic)
 	stop()
 	topic.mu.Lock()
 	for p := range topic.partitions {
@@ -227,7 +227,7 @@ func TestReplay_WhereTheTopicLostARange_AnEmptyReaderGetsAll(t *testing.T) {
 	}
 	topic.mu.Unlock()
 
-	r, _ = caughtUp(t, store, topic)
+	r, _ := caughtUp(t, store, topic)
 	if _, err := r.Replay(t.Context(), Replay{}); err != nil {
 		t.Fatal(err)
 	}

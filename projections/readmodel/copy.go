@@ -131,7 +131,7 @@ func (c *copyWriter) write(b []byte) {
 }
 
 func (c *copyWriter) length(n int) {
-	c.write(binary.LittleEndian.AppendUint32(nil, uint32(n))) //nolint:gosec // bounded by its callers
+	c.write(binary.LittleEndian.AppendUint32(nil, uint32(n)))
 }
 
 func (c *copyWriter) json(v any) error {
@@ -181,8 +181,8 @@ func record(b []byte) rawRecord {
 	if m <= 0 || keys > maxCopyKey || values > maxValue || uint64(len(b)-n-m) < keys+values {
 		return rawRecord{}
 	}
-	at, end := n+m, n+m+int(keys) //nolint:gosec // bounded above
-	size := end + int(values)     //nolint:gosec // the same
+	at, end := n+m, n+m+int(keys)
+	size := end + int(values)
 	return rawRecord{key: b[at:end], value: b[end:size], size: size}
 }
 
@@ -236,7 +236,7 @@ func (c *Copy) length(most int) (int, error) {
 		return 0, err
 	}
 	n := binary.LittleEndian.Uint32(b[:])
-	if uint64(n) > uint64(most) { //nolint:gosec // a constant
+	if uint64(n) > uint64(most) {
 		return 0, fmt.Errorf("%w: a part of it has %d octets", ErrBadCopy, n)
 	}
 	return int(n), nil

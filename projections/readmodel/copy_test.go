@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -97,9 +98,7 @@ func TestCopy_IsTheModelInEveryKey_AndGoesOnAsItWould(t *testing.T) {
 		}
 		// And it goes on: whatever comes next makes of both the same.
 		both := map[*Model]*region{r.model: r, m: {t: rt, model: m, partitions: 3, streams: r.streams, ids: r.ids, folded: make(map[events.StreamID]int)}}
-		for id, n := range r.folded {
-			both[m].folded[id] = n
-		}
+		maps.Copy(both[m].folded, r.folded)
 		for _, id := range r.ids {
 			n := rapid.IntRange(0, len(r.streams[id])-r.folded[id]).Draw(rt, "more events")
 			for _, one := range []*region{r, both[m]} {
@@ -134,7 +133,7 @@ func wantGone(t *testing.T, dir string) {
 func TestCopy_CutShortAnywhere_IsRefusedAndLeavesNothing(t *testing.T) {
 	whole := copyOf(t, aModel(t, 20))
 	parent := t.TempDir()
-	for n := range len(whole) {
+	for n := range whole {
 		if n > 200 && n < len(whole)-20 && n%173 != 0 { // of the records some: each makes a model
 			continue
 		}
@@ -149,7 +148,7 @@ func TestCopy_CutShortAnywhere_IsRefusedAndLeavesNothing(t *testing.T) {
 func TestCopy_WithAnyOctetAltered_IsRefusedAndLeavesNothing(t *testing.T) {
 	whole := copyOf(t, aModel(t, 20))
 	parent := t.TempDir()
-	for n := range len(whole) {
+	for n := range whole {
 		if n > 200 && n%131 != 0 { // of the records some: each makes a model
 			continue
 		}
@@ -328,4 +327,3 @@ func BenchmarkCopy(b *testing.B) {
 		}
 	})
 }
-
