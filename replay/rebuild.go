@@ -285,6 +285,9 @@ func (r *Rebuilt) takeBack(cfg RebuildConfig) error {
 	return errors.Join(err, unlock())
 }
 
+// ErrNothingBefore says that there is no generation to go back to. Nothing was changed.
+var ErrNothingBefore = errors.New("no generation to go back to")
+
 // RolledBack says where a rollback has gone.
 type RolledBack struct {
 	Region     string `json:"region"`
@@ -307,6 +310,14 @@ func Rollback(ctx context.Context, dir readmodel.Dir, open Opener) (*RolledBack,
 			return err
 		}
 		out.Region, out.Before, out.PID = info.Region, info.Generation, info.PID
+		switch _, err := dir.Previous(); {
+		case errors.Is(err, readmodel.ErrNoGeneration) && info.Generation != "":
+			return fmt.Errorf("%w: there is none before %s, which stays live", ErrNothingBefore, info.Generation)
+		case errors.Is(err, readmodel.ErrNoGeneration):
+			return fmt.Errorf("%w: the region has none at all; rebuild it, without --rollback", ErrNothingBefore)
+		case err != nil:
+			return err
+		}
 		out.Generation, err = region.Rollback(ctx)
 		return err
 	})

@@ -290,8 +290,8 @@ func (r refusing) Adopt(context.Context, string) error { return errRefused }
 func TestRollback_WithoutAGenerationBefore_SaysSo(t *testing.T) {
 	s := aCatalogue(t, 20, 31)
 	dir := aStopped(t, s)
-	if _, err := Rollback(t.Context(), dir, opener(dir, s)); !errors.Is(err, readmodel.ErrNoGeneration) {
-		t.Errorf("got %v, want ErrNoGeneration", err)
+	if _, err := Rollback(t.Context(), dir, opener(dir, s)); !errors.Is(err, ErrNothingBefore) || !strings.Contains(err.Error(), "none before gen-0001") {
+		t.Errorf("got %v, want ErrNothingBefore", err)
 	}
 	untouched(t, dir, "gen-0001")
 }

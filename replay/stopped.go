@@ -212,7 +212,7 @@ func named(ctx context.Context, c *Client, region string) (Region, error) {
 func (s *Stopped) Rollback(ctx context.Context) (string, error) {
 	name, err := s.dir.Previous()
 	if err != nil {
-		return "", fmt.Errorf("go back to the generation before: %w", err)
+		return "", err
 	}
 	// What cannot be opened is nothing to go back to.
 	m, err := readmodel.Open(readmodel.Config{Dir: s.dir.Path(name), CacheBytes: stoppedCache, Logger: s.log})

@@ -75,7 +75,12 @@ func Verify(ctx context.Context, cfg VerifyConfig) (*Report, error) {
 		return nil, err
 	}
 	in, err := cfg.Region.Inspect(ctx)
-	if err != nil {
+	switch {
+	case noCopy(err) && info.PID != 0:
+		return nil, fmt.Errorf("the node of region %s has no copy yet that could be compared: wait until it is ready (%w)", info.Region, err)
+	case noCopy(err):
+		return nil, fmt.Errorf("region %s has no copy that could be compared or mended: rebuild it, without --verify, --repair, --dry-run and --tenant (%w)", info.Region, err)
+	case err != nil:
 		return nil, fmt.Errorf("look into the region's copy: %w", err)
 	}
 	r, err := compare(ctx, cfg, in)

@@ -109,6 +109,13 @@ func (r ran) hides(secret string) {
 func openDev(t *testing.T) (*daemon.Dev, string) {
 	t.Helper()
 	dir := t.TempDir()
+	d, _ := openDevOn(t, dir)
+	return d, dir
+}
+
+// openDevOn is a running dev on a data directory, and the URL of its admin API.
+func openDevOn(t *testing.T, dir string) (*daemon.Dev, string) {
+	t.Helper()
 	d, err := daemon.OpenDev(t.Context(), daemon.DevConfig{
 		DataDir: dir, Listen: "127.0.0.1:0", KafkaListen: "127.0.0.1:0", Kafka: daemon.Kafka{Topic: "tenantry.events.v1", Partitions: 3},
 		Regions:  []daemon.RegionAddress{{Name: "eu-west", Listen: "127.0.0.1:0"}, {Name: "us-east", Listen: "127.0.0.1:0"}},
@@ -127,7 +134,7 @@ func openDev(t *testing.T) (*daemon.Dev, string) {
 	if err := d.Announce(); err != nil {
 		t.Fatal(err)
 	}
-	return d, dir
+	return d, d.Addresses().Admin
 }
 
 // ready waits until all regions hold what the store holds.

@@ -54,7 +54,7 @@ region, is always refused.
 	flags.Bool("dry-run", false, "say what a rebuild would add, change and remove, and change nothing")
 	flags.Bool("rollback", false, "go back to the generation before")
 	flags.Var(&percent{value: "20%"}, "max-change", "of the region's tenants, databases and groups, how many a rebuild may change at most")
-	flags.Bool("force", false, "rebuild although more changes than --max-change, although the source is another store, or where nothing of the region is left")
+	flags.Bool("force", false, "rebuild although more changes than --max-change, although the source is another store, or although the region never ran here")
 	flags.Var(&number{value: 12, min: 1, max: 1000}, "kafka-partitions", "partitions of the topic; asked only where nothing of the region is left that says it")
 	addTopicFlags(cmd)
 	addOutput(cmd)

@@ -122,9 +122,32 @@ func TestReplay_OfARegionThatWasLost_BuildsItAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"replay", "--region", "us-east", "--data-dir", dir}
-	tenantry(t, args...).exits(exitFailed, "no region us-east in "+dir+": it has eu-west", "--force")
-	tenantry(t, append(args, "--force", "--kafka-partitions", "3")...).exits(exitDone).prints("us-east: rebuilt as gen-0001", "5 tenants")
+	tenantry(t, append(args, "--verify")...).exits(exitFailed, "region us-east has no copy that could be compared or mended: rebuild it")
+	tenantry(t, args...).exits(exitDone).prints("us-east: rebuilt as gen-0001", "5 tenants")
 	tenantry(t, append(args, "--verify")...).exits(exitDone).prints("us-east is equal")
+	// All of it is lost but what is remembered; and then a node's disk, with all that was on it.
+	if err := os.RemoveAll(filepath.Join(dir, "regions")); err != nil {
+		t.Fatal(err)
+	}
+	tenantry(t, args...).exits(exitDone).prints("us-east: rebuilt as gen-0001", "5 tenants")
+	again, source := openDevOn(t, dir)
+	elsewhere := []string{"replay", "--region", "us-east", "--data-dir", t.TempDir()}
+	tenantry(t, elsewhere...).exits(exitFailed, "no region has ever run on", "--source")
+	tenantry(t, append(elsewhere, "--source", source, "--kafka-partitions", "3")...).exits(exitDone).prints("us-east: rebuilt as gen-0001", "5 tenants")
+	if got := body(t, again.Addresses().Regions["us-east"]+"/v1/status"); !strings.Contains(got, `"generation":"gen-0001"`) {
+		t.Errorf("dev does not serve what the replay has built for it: %s", got)
+	}
+}
+
+func TestReplay_WhileADevIsStarting_SaysSo(t *testing.T) {
+	d, dir := aDev(t, 1)
+	if err := os.Remove(filepath.Join(dir, daemon.AddressFile)); err != nil { // as before it is ready
+		t.Fatal(err)
+	}
+	tenantry(t, "replay", "--region", "eu-west", "--data-dir", dir).exits(exitFailed, "a dev is starting or stopping on "+dir)
+	if err := d.Announce(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestReplay_WithWhatItCannotDo_ExitsWithOneLine_AndTouchesNothing(t *testing.T) {
@@ -142,13 +165,13 @@ func TestReplay_WithWhatItCannotDo_ExitsWithOneLine_AndTouchesNothing(t *testing
 	tenantry(t, "replay", "--region", "ap-south", "--data-dir", dir).exits(exitFailed, "no region ap-south in "+dir+": it has eu-west, us-east")
 	tenantry(t, "replay", "--region", "eu-west", "--data-dir", dir+"/nowhere").exits(exitFailed, "no data directory "+dir+"/nowhere")
 	tenantry(t, "replay", "--region", "eu-west", "--data-dir", filepath.Join(dir, "regions", "eu-west")).exits(exitFailed, "is the directory of one region: give --data-dir")
-	tenantry(t, "replay", "--region", "eu-west", "--data-dir", t.TempDir()).exits(exitFailed, "no region has anything in")
+	tenantry(t, "replay", "--region", "eu-west", "--data-dir", t.TempDir()).exits(exitFailed, "no region has ever run on")
 	alone := t.TempDir()
 	if err := os.CopyFS(filepath.Join(alone, "regions"), os.DirFS(filepath.Join(dir, "regions"))); err != nil {
 		t.Fatal(err)
 	}
 	tenantry(t, "replay", "--region", "eu-west", "--data-dir", alone).exits(exitFailed, "where is the source of truth?", "--source")
-	tenantry(t, args("--rollback")...).exits(exitFailed, "go back to the generation before")
+	tenantry(t, args("--rollback")...).exits(exitFailed, "no generation to go back to: there is none before gen-0001")
 	if now, err := regionOfDev(dir, "eu-west").Current(); now != "gen-0001" || err != nil {
 		t.Errorf("the live generation is %s, %v", now, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ type ReplayConfig struct {
 	Source Source
 	// Partitions is of the topic, for a region of which nothing is left that says it.
 	Partitions int
-	// New makes a region that the data directory does not know.
+	// New makes a region that never ran on the data directory.
 	New bool
 	// NoSource: none is needed for what is to be done.
 	NoSource bool
@@ -55,6 +56,9 @@ func OpenReplay(ctx context.Context, cfg ReplayConfig) (_ *Replay, err error) {
 	running, err := ReadAddresses(cfg.DataDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if k, _ := recall(cfg.DataDir, cfg.Region); k.Partitions > 0 {
+		r.cfg.Partitions = k.Partitions
 	}
 	if _, known := running.Regions[cfg.Region]; !known {
 		if err := checkRegion(cfg); err != nil {
@@ -88,24 +92,18 @@ func checkRegion(cfg ReplayConfig) error {
 	if _, err := readmodel.Dir(cfg.DataDir).Current(); err == nil {
 		return fmt.Errorf("%s is the directory of one region: give --data-dir the directory that has regions/%s in it", cfg.DataDir, filepath.Base(cfg.DataDir))
 	}
-	entries, err := os.ReadDir(filepath.Join(cfg.DataDir, "regions"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	var known []string
-	for _, e := range entries {
-		if e.IsDir() {
-			known = append(known, e.Name())
-		}
-	}
+	known, err := knownRegions(cfg.DataDir)
 	switch {
-	case cfg.New:
-		return nil
-	case len(known) == 0:
-		return fmt.Errorf("no region has anything in %s: is it the right --data-dir? If its disk was lost, start the node, which builds itself, or give --force to build %s here", cfg.DataDir, cfg.Region)
+	case err != nil:
+		return err
+	case cfg.New || slices.Contains(known, cfg.Region):
+		return nil // it was lost
+	case len(known) > 0:
+		return fmt.Errorf("no region %s in %s: it has %s; name one of them with --region", cfg.Region, cfg.DataDir, strings.Join(known, ", "))
+	case cfg.Source.URL == "":
+		return fmt.Errorf("no region has ever run on %s: is it the right --data-dir? If its disk was lost, name the source with --source, and %s is built here", cfg.DataDir, cfg.Region)
 	}
-	return fmt.Errorf("no region %s in %s: it has %s. If the directory of %s was lost, start its node, which builds itself, or give --force to build it here",
-		cfg.Region, cfg.DataDir, strings.Join(known, ", "), cfg.Region)
+	return nil // its disk was lost
 }
 
 // openReplaySource opens the source that was named, or finds one.
@@ -128,6 +126,9 @@ func (r *Replay) openReplaySource(ctx context.Context, admin string) error {
 		return fmt.Errorf("where is the source of truth? No dev runs on %s, and there is no store in it: name one with --source, such as http://catalogue.example:8080", r.cfg.DataDir)
 	}
 	s, err := embedded.Open(ctx, embedded.Config{Dir: store, Logger: r.cfg.Logger})
+	if errors.Is(err, embedded.ErrInUse) {
+		return fmt.Errorf("a dev is starting or stopping on %s, or another replay reads its store: wait until dev says that it is ready, or has stopped, and try again", r.cfg.DataDir)
+	}
 	if err != nil {
 		return fmt.Errorf("read the store of the dev that is stopped: %w", err)
 	}
