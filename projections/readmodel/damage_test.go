@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -144,10 +145,7 @@ func (f files) write(t *testing.T, dir string) {
 
 // with is the same directory with one file changed; nil: removed.
 func (f files) with(name string, b []byte) files {
-	out := make(files, len(f))
-	for n, content := range f {
-		out[n] = content
-	}
+	out := maps.Clone(f)
 	out[name] = b
 	if b == nil {
 		delete(out, name)

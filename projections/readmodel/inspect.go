@@ -15,6 +15,7 @@ type Inspection struct {
 	model    *Model
 	progress *Progress
 	sums     Sums
+	recounts uint64 // of the model, before this inspection
 
 	mu  sync.Mutex // held for no longer than some hundred records take to be read
 	txn *badger.Txn
@@ -29,7 +30,8 @@ func (m *Model) Inspect() (*Inspection, error) {
 	if m.closed || m.inspecting.over {
 		return nil, ErrClosed
 	}
-	i := &Inspection{model: m, txn: m.db.NewTransaction(false)}
+	i := &Inspection{model: m, recounts: m.recounts.Load()} // before the snapshot, which has at least these
+	i.txn = m.db.NewTransaction(false)
 	var err error
 	if i.progress, i.sums, err = readState(i.txn); err != nil {
 		i.txn.Discard()
@@ -91,10 +93,18 @@ func (i *Inspection) view(fn func(*badger.Txn) error) error {
 // Scan yields each entry that counts for [Sums], in the order of their keys, at most rate of them
 // a second (0: as fast as it goes). It reads and digests what is stored.
 func (i *Inspection) Scan(ctx context.Context, rate int, yield func(Entry) error) error {
-	return i.scan(ctx, rate, func(kv KV) error {
-		if e, ok := kv.Entry(); ok {
-			return yield(e)
+	var batch []Entry
+	return i.each(ctx, rate, func(key, value []byte) {
+		if e, ok := (KV{Key: string(key), Value: value}).Entry(); ok {
+			batch = append(batch, e)
 		}
+	}, func() error {
+		for _, e := range batch {
+			if err := yield(e); err != nil {
+				return err
+			}
+		}
+		batch = batch[:0]
 		return nil
 	})
 }
@@ -110,25 +120,12 @@ func (i *Inspection) Scanned(ctx context.Context, rate int) (*Sums, error) {
 	return sums, err
 }
 
-// scan yields each record under the prefixes that count, released hostnames with them.
-func (i *Inspection) scan(ctx context.Context, rate int, yield func(KV) error) error {
-	var batch []KV
-	return i.each(ctx, rate, func(key, value []byte) {
-		batch = append(batch, KV{Key: string(key), Value: append([]byte(nil), value...)})
-	}, func() error {
-		for _, kv := range batch {
-			if err := yield(kv); err != nil {
-				return err
-			}
-		}
-		batch = batch[:0]
-		return nil
-	})
-}
-
-// scanBatch is how many records are read at a time: few enough that whoever waits for the
-// inspection, to use or close it, does not notice.
-const scanBatch = 512
+// scanBatch is how many records are read at a time, and scanOctets how much of them, but for the last: few
+// enough that whoever waits for the inspection, to use or close it, does not notice, and that they can be kept in memory.
+const (
+	scanBatch  = 512
+	scanOctets = 1 << 20
+)
 
 // each takes each record, in the order of their keys, while the snapshot is held, and calls done after
 // every batch, when it is not.
@@ -160,14 +157,16 @@ func (i *Inspection) batch(prefix string, from []byte, limit int, take func(key,
 	err = i.view(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefix)})
 		defer it.Close()
+		octets := 0
 		for it.Seek(from); it.Valid(); it.Next() {
 			item := it.Item()
-			if n == limit {
+			if n == limit || octets > scanOctets {
 				next = item.KeyCopy(nil)
 				return nil
 			}
 			n++
 			if err := item.Value(func(b []byte) error {
+				octets += len(b)
 				take(item.Key(), b)
 				return nil
 			}); err != nil {
@@ -245,24 +244,41 @@ func (m *Model) Sums() Sums {
 	return m.sums.now
 }
 
+// ErrRecounted says that the sums were recounted since an inspection was begun, and that what it found
+// must not be counted once more. Begin another one.
+var ErrRecounted = errors.New("the sums were recounted meanwhile")
+
 // Recount puts the sums of what is stored in the place of those that were kept: after damage was
 // mended, which has changed records behind the sums' back. Updates go on meanwhile.
 func (m *Model) Recount(ctx context.Context) error {
-	i, err := m.Inspect()
-	if err != nil {
-		return err
+	for {
+		i, err := m.Inspect()
+		if err != nil {
+			return err
+		}
+		scanned, err := i.Scanned(ctx, 0)
+		if err == nil {
+			err = m.Recounted(i, scanned)
+		}
+		if err = errors.Join(err, i.Close()); !errors.Is(err, ErrRecounted) {
+			return err
+		}
 	}
-	defer i.Close()
-	scanned, err := i.Scanned(ctx, 0)
-	if err != nil {
-		return err
-	}
+}
+
+// Recounted is [Model.Recount] for somebody who has scanned all of an inspection already, before or after the
+// damage was mended: these are the sums of what he saw.
+func (m *Model) Recounted(i *Inspection, scanned *Sums) error {
 	// What an update does to the sums is the same whatever they were, so that the correction of an
-	// older moment is right for all that came after.
+	// older moment is right for all that came after. But only once.
 	return m.Update(func(tx *Tx) error {
+		if m.recounts.Load() != i.recounts {
+			return ErrRecounted
+		}
 		for _, b := range scanned.Differing(&i.sums) {
 			tx.tally.add(b, scanned[b]-i.sums[b])
 		}
+		tx.recounts = true
 		return nil
 	})
 }

@@ -58,6 +58,8 @@ type Model struct {
 		next chan struct{}
 	}
 
+	recounts atomic.Uint64 // how often the sums were corrected
+
 	inspecting struct {
 		sync.Mutex
 		all  map[*Inspection]struct{}

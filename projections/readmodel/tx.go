@@ -45,6 +45,7 @@ type Tx struct {
 	tally      *tally              // what becomes of the sums
 	before     *Sums               // as they were before this update
 	total      uint64              // of them
+	recounts   bool                // this update corrects the sums
 	touched    map[string]struct{} // hostnames and tenant IDs whose document changed
 	touchedAll bool                // a database or group changed
 	bytes      int
@@ -115,6 +116,9 @@ func (m *Model) Update(fn func(*Tx) error) error {
 	m.tally.addTo(&m.sums.now)
 	m.sums.total += m.tally.total()
 	m.sums.Unlock()
+	if tx.recounts {
+		m.recounts.Add(1)
+	}
 	m.cache.invalidate(tx.touched, tx.touchedAll)
 	m.publish(tx.next)
 	return nil
