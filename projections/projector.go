@@ -38,10 +38,12 @@ type Config struct {
 	Patience   time.Duration // how long a node with a complete copy waits for what is upstream before it serves; 0: 10 s
 	Settle     time.Duration // how long after it is ready a node has settled on its generation; 0: 10 s
 
-	// Compare holds the copy against the source of truth, reading about rate records of it a second; nil: nobody does.
-	Compare     func(ctx context.Context, in *readmodel.Inspection, rate int) (Comparison, error)
-	VerifyEvery time.Duration // how often the node does it by itself; 0: it does not
-	Heal        bool          // mend what then differs
+	// Compare holds the copy against the source of truth, and reads about rate records of it a second; nil: nobody
+	// does. A package above has it, which goes around this one's fold.
+	Compare     func(ctx context.Context, rate int) (Comparison, error)
+	VerifyEvery time.Duration // how often the node does it by itself; 0: only when asked
+	// Heal mends what differs then, and says how many streams that was; nil: it is only told.
+	Heal func(ctx context.Context, rate int) (int, error)
 
 	Clock          func() time.Time      // nil: time.Now
 	Logger         *slog.Logger          // nil: none
@@ -186,11 +188,12 @@ func (p *Projector) Run(ctx context.Context) error {
 	p.turns.open(ctx)
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		if p.awaitReady(ctx); sleep(ctx, p.cfg.Settle) == nil {
+		p.awaitReady(ctx)
+		waiting.Go(func() { p.keepVerified(ctx) })
+		if sleep(ctx, p.cfg.Settle) == nil {
 			p.settled()
 		}
 	})
-	waiting.Go(func() { p.keepVerified(ctx) })
 	defer func() {
 		cancel()
 		p.turns.close()

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -10,31 +9,32 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
-	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
 func TestProjector_ComparesItsCopyNowAndThen_AndTellsHowItWent(t *testing.T) {
 	log := roster(t, 5)
 	for name, test := range map[string]struct {
-		heal   bool
 		answer Comparison
 		err    error
+		heal   func(context.Context, int) (int, error)
 		want   Verified
 	}{
-		"equal":              {answer: Comparison{Position: 15, Tenants: 5}, want: Verified{Result: VerifiedEqual, Position: 15}},
-		"different":          {answer: Comparison{Position: 15, Tenants: 5, Differences: 1, Repairs: []Repair{{Stream: streamID(t, "ten_t1")}}}, want: Verified{Result: VerifiedDifferent, Position: 15, Different: 1}},
-		"different, to heal": {heal: true, answer: Comparison{Position: 15, Tenants: 5, Differences: 1, Repairs: []Repair{{Stream: streamID(t, "ten_t1")}}}, want: Verified{Result: VerifiedDifferent, Position: 15, Different: 1, Healed: 1}},
-		"failed":             {err: errors.New("the source is away"), want: Verified{Result: VerifyFailed, Error: "the source is away"}},
-		"too much to heal": {heal: true, answer: Comparison{Position: 15, Tenants: 5, Differences: 101, Repairs: make([]Repair, 101)},
-			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 101, Error: "101 streams differ, where the source has 5 tenants: that is too many to be mended by itself; look with tenantry replay --region eu-west --verify"}},
+		"equal":     {answer: Comparison{Position: 15, Tenants: 5}, want: Verified{Result: VerifiedEqual, Position: 15}},
+		"different": {answer: Comparison{Position: 15, Tenants: 5, Differences: 1}, want: Verified{Result: VerifiedDifferent, Position: 15, Different: 1}},
+		"different, to heal": {answer: Comparison{Position: 15, Tenants: 5, Differences: 2}, heal: func(context.Context, int) (int, error) { return 2, nil },
+			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 2, Healed: 2}},
+		"different, and not to be healed": {answer: Comparison{Position: 15, Tenants: 5, Differences: 2}, heal: func(context.Context, int) (int, error) { return 1, errAway },
+			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 2, Healed: 1, Error: errAway.Error()}},
+		"failed": {err: errAway, want: Verified{Result: VerifyFailed, Error: errAway.Error()}},
+		"too much to heal": {answer: Comparison{Position: 15, Tenants: 5, Differences: 101}, heal: func(context.Context, int) (int, error) { t.Error("healed"); return 101, nil },
+			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 101, Error: "101 streams differ, where the source has 5 tenants: that is too much to be mended without a person who looks at it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, log)
 			s.publish(len(log))
-			p, _ := s.start(Config{VerifyEvery: time.Millisecond, Heal: test.heal, Compare: func(_ context.Context, in *readmodel.Inspection, rate int) (Comparison, error) {
-				if in.Progress().Position() != uint64(len(log)) || rate != verifyRate {
-					return Comparison{}, fmt.Errorf("it is given position %d, and rate %d", in.Progress().Position(), rate)
+			p, _ := s.start(Config{VerifyEvery: time.Millisecond, Heal: test.heal, Compare: func(_ context.Context, rate int) (Comparison, error) {
+				if rate != verifyRate {
+					t.Errorf("rate: got %d, want %d", rate, verifyRate)
 				}
 				return test.answer, test.err
 			}})
@@ -53,18 +53,24 @@ func TestProjector_ComparesItsCopyNowAndThen_AndTellsHowItWent(t *testing.T) {
 	}
 }
 
-func TestProjector_AskedToCompare_DoesItAtOnce_AndAgainAfterAnotherGenerationHasCutItOff(t *testing.T) {
+func TestProjector_AskedToCompare_DoesItOnceReady_AndAgainAfterAnotherGenerationHasCutItOff(t *testing.T) {
 	log := roster(t, 5)
 	s := newStage(t, log)
 	s.publish(len(log))
 	var calls atomic.Int32
 	cut := make(chan struct{})
-	p, _ := s.start(Config{VerifyEvery: time.Hour, Compare: func(ctx context.Context, in *readmodel.Inspection, _ int) (Comparison, error) {
+	var p *Projector
+	p, _ = s.start(Config{VerifyEvery: time.Hour, Compare: func(ctx context.Context, _ int) (Comparison, error) {
 		if calls.Add(1) > 1 {
 			return Comparison{}, nil
 		}
+		in, err := p.Inspect()
+		if err != nil {
+			return Comparison{}, err
+		}
+		defer in.Close()
 		<-cut
-		_, err := in.Scanned(ctx, 0)
+		_, err = in.Scanned(ctx, 0)
 		return Comparison{}, err
 	}})
 	s.awaitPosition(p, len(log))
@@ -85,7 +91,7 @@ func TestProjector_ThatIsNotToCompare_DoesNot(t *testing.T) {
 	log := roster(t, 5)
 	s := newStage(t, log)
 	s.publish(len(log))
-	p, stop := s.start(Config{Compare: func(context.Context, *readmodel.Inspection, int) (Comparison, error) {
+	p, stop := s.start(Config{Compare: func(context.Context, int) (Comparison, error) {
 		t.Error("it does")
 		return Comparison{}, nil
 	}})

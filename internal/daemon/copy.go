@@ -143,34 +143,3 @@ func (l *lively) Read(b []byte) (int, error) {
 	l.silence.Reset(neighbourPause)
 	return n, err
 }
-
-// prove compares the copy that a neighbour gave with the source, once the node is ready, at a rate that
-// look-ups do not notice.
-func (b *bootstrap) prove(ctx context.Context, node *replay.Node) {
-	source, ok := b.cfg.Source.(replay.Source)
-	if !ok {
-		return
-	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for node.Projector.Ready() != nil {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-	report, err := replay.Verify(ctx, replay.VerifyConfig{Region: node, Source: source, Dir: b.cfg.Dir, Rate: proveRate, Logger: b.log})
-	switch {
-	case ctx.Err() != nil:
-	case err != nil:
-		b.log.Warn("the neighbour's copy could not be compared with the source of truth: compare it with 'tenantry replay --verify'", "err", err)
-	case !report.Equal():
-		b.log.Error("the neighbour's copy differs from the source of truth: mend it with 'tenantry replay --repair', and the neighbour's too", "from", b.from)
-	default:
-		b.log.Info("the neighbour's copy is equal to the source of truth", "position", report.Position)
-	}
-}
-
-// proveRate is how many entries a second are read to prove a copy: a million takes half a minute.
-const proveRate = 40_000

@@ -29,6 +29,8 @@ type DevConfig struct {
 	KafkaListen string          // of the embedded broker
 	Database    Database        // with a URL, it takes the embedded store's place
 	Kafka       Kafka           // with Brokers, these take the embedded broker's place
+	VerifyEvery time.Duration   // how often each region compares its copy with the store; 0: it does not
+	Heal        bool            // mend what differs then
 	Observed
 }
 
@@ -106,7 +108,7 @@ func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 		}
 		d.openRegion(RegionConfig{
 			Name: r.Name, Dir: regionDir(cfg.DataDir, r.Name), Listener: ln,
-			Cluster: cluster, Topic: cfg.Kafka.Topic, Source: d.store,
+			Cluster: cluster, Topic: cfg.Kafka.Topic, Source: d.store, VerifyEvery: cfg.VerifyEvery, Heal: cfg.Heal,
 		})
 	}
 	return d, nil

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,6 +30,10 @@ type RegionConfig struct {
 	BootstrapFrom string
 	// ServeSnapshots gives this node's copy to whoever asks the query API.
 	ServeSnapshots bool
+	// VerifyEvery is how often the node compares its copy with the source; 0: it does not. Heal mends what
+	// differs then.
+	VerifyEvery time.Duration
+	Heal        bool
 	Telemetry
 }
 
@@ -48,14 +52,17 @@ type Region struct {
 // and is ready once its copy is.
 func OpenRegion(cfg RegionConfig) *Region {
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"region": cfg.Name}, cfg.Registry)
-	p := projections.New(projections.Config{
-		Region: cfg.Name, Dir: readmodel.Dir(cfg.Dir), Cluster: cfg.Cluster, Topic: cfg.Topic, Source: cfg.Source,
-		Logger: cfg.Log, Registerer: registerer, TracerProvider: cfg.Tracer,
-	})
 	node := &replay.Node{
-		Region: cfg.Name, Projector: p,
+		Region:     cfg.Name,
 		Partitions: func(ctx context.Context) (int, error) { return cfg.Cluster.Partitions(ctx, cfg.Topic) },
 	}
+	check := selfCheck{node: node, cfg: cfg}
+	p := projections.New(projections.Config{
+		Region: cfg.Name, Dir: readmodel.Dir(cfg.Dir), Cluster: cfg.Cluster, Topic: cfg.Topic, Source: cfg.Source,
+		Compare: check.compare, VerifyEvery: cfg.VerifyEvery, Heal: check.healing(),
+		Logger: cfg.Log, Registerer: registerer, TracerProvider: cfg.Tracer,
+	})
+	node.Projector = p
 	begin := &bootstrap{cfg: cfg, from: cfg.BootstrapFrom, log: cfg.Log.With("region", cfg.Name)}
 	ready := func() error {
 		if err := begin.doing(); err != nil {
@@ -69,6 +76,7 @@ func OpenRegion(cfg RegionConfig) *Region {
 	}
 	api := queryapi.New(queryapi.Config{
 		Reader: p.Live(), Region: cfg.Name, Node: nodeName(), Ready: ready, Snapshot: snapshot, Following: p.Following, Generation: p.Generation,
+		Notice: p.Notice, Verified: func() *queryapi.Verified { return verified(p.Verified()) },
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	ctx, stop := context.WithCancel(context.Background())
@@ -76,10 +84,8 @@ func OpenRegion(cfg RegionConfig) *Region {
 	r.control = controlled(cfg, node)
 	go func() {
 		defer close(r.ended)
-		var proving sync.WaitGroup
-		defer proving.Wait()
 		if cfg.BootstrapFrom != "" && begin.run(ctx) {
-			proving.Go(func() { begin.prove(ctx, node) })
+			p.VerifySoon()
 		}
 		if err := p.Run(ctx); err != nil {
 			r.err = fmt.Errorf("region %s: %w", cfg.Name, err)

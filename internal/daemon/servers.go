@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/tenantry/tenantry/events/postgres"
 )
@@ -118,9 +119,11 @@ type RegionServerConfig struct {
 	Listen  string // of the query API
 	Kafka   Kafka
 	Source  Source
-	// BootstrapFrom and ServeSnapshots are as in [RegionConfig].
+	// These are as in [RegionConfig].
 	BootstrapFrom  string
 	ServeSnapshots bool
+	VerifyEvery    time.Duration
+	Heal           bool
 	Observed
 }
 
@@ -143,6 +146,9 @@ func OpenRegionServer(ctx context.Context, cfg RegionServerConfig) (_ *RegionSer
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Source.TempDir == "" {
+		cfg.Source.TempDir = cfg.DataDir // where there is room for a region, and nothing is in memory
+	}
 	source, err := s.openSource(cfg.Source)
 	if err != nil {
 		return nil, err
@@ -155,6 +161,7 @@ func OpenRegionServer(ctx context.Context, cfg RegionServerConfig) (_ *RegionSer
 		Name: cfg.Region, Dir: regionDir(cfg.DataDir, cfg.Region), Listener: ln,
 		Cluster: cluster, Topic: cfg.Kafka.Topic, Source: source,
 		BootstrapFrom: cfg.BootstrapFrom, ServeSnapshots: cfg.ServeSnapshots,
+		VerifyEvery: cfg.VerifyEvery, Heal: cfg.Heal,
 	})
 	return s, nil
 }
