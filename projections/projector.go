@@ -40,10 +40,9 @@ type Config struct {
 
 	// Compare holds the copy against the source of truth, and reads about rate records of it a second; nil: nobody
 	// does. A package above has it, which goes around this one's fold.
-	Compare     func(ctx context.Context, rate int) (Comparison, error)
+	Compare     func(ctx context.Context, in *readmodel.Inspection, rate int) (Comparison, error)
 	VerifyEvery time.Duration // how often the node does it by itself; 0: only when asked
-	// Heal mends what differs then, and says how many streams that was; nil: it is only told.
-	Heal func(ctx context.Context, rate int) (int, error)
+	Heal        bool          // mend what differs then; else it is only told
 
 	Clock          func() time.Time      // nil: time.Now
 	Logger         *slog.Logger          // nil: none

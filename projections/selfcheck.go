@@ -12,10 +12,10 @@ import (
 
 // Comparison is what holding the copy against the source of truth has given.
 type Comparison struct {
-	Position    uint64 // up to which everything was compared
-	Tenants     uint64 // that the source has
-	Differences int    // streams that are not what the source says
-	First       string // one of them
+	Position    uint64   // up to which everything was compared
+	Tenants     uint64   // that the source has
+	Differences int      // streams that are not what the source says
+	Repairs     []Repair // that would mend them, or the first very many of them
 	Took        time.Duration
 }
 
@@ -98,7 +98,12 @@ func (p *Projector) awaitVerify(ctx context.Context, next time.Duration) bool {
 // verify compares the copy, and heals it where that is asked for; nil where it was cut off.
 func (p *Projector) verify(ctx context.Context) *Verified {
 	at := p.cfg.Clock().UTC().Truncate(time.Second)
-	c, err := p.cfg.Compare(ctx, verifyRate)
+	var c Comparison
+	in, err := p.Inspect()
+	if err == nil {
+		c, err = p.cfg.Compare(ctx, in, verifyRate)
+		err = errors.Join(err, in.Close())
+	}
 	v := &Verified{At: at, Position: c.Position, Different: c.Differences}
 	switch {
 	case ctx.Err() != nil, errors.Is(err, readmodel.ErrClosed), errors.Is(err, readmodel.ErrNoModel):
@@ -112,21 +117,32 @@ func (p *Projector) verify(ctx context.Context) *Verified {
 		return v
 	}
 	v.Result = VerifiedDifferent
+	first := "the sums that it keeps"
+	if len(c.Repairs) > 0 {
+		first = c.Repairs[0].String()
+	}
 	p.log.Error("this copy is not what the source of truth says: 'tenantry replay --verify' names all that differs, and --repair mends it",
-		"position", c.Position, "different", c.Differences, "first", c.First)
-	if p.cfg.Heal == nil {
+		"position", c.Position, "different", c.Differences, "first", first)
+	if !p.cfg.Heal {
 		return v
 	}
-	if c.Differences > healFew && uint64(c.Differences) > c.Tenants/healOneIn {
-		err = fmt.Errorf("%d streams differ, where the source has %d tenants: that is too much to be mended without a person who looks at it", c.Differences, c.Tenants)
-	} else {
-		v.Healed, err = p.cfg.Heal(ctx, verifyRate)
-	}
-	if err != nil {
+	if v.Healed, err = p.healFrom(ctx, c); err != nil {
 		v.Error = err.Error()
-		p.log.Error("this copy was not healed", "err", err)
+		p.log.Error("this copy was not healed, or not all of it", "healed", v.Healed, "err", err)
 		return v
 	}
 	p.log.Warn("this copy was healed", "streams", v.Healed)
 	return v
+}
+
+// healFrom mends what a comparison has found.
+func (p *Projector) healFrom(ctx context.Context, c Comparison) (healed int, err error) {
+	if c.Differences > healFew && uint64(c.Differences) > c.Tenants/healOneIn {
+		return 0, fmt.Errorf("%d streams differ, where the source has %d tenants: that is too much to be mended without a person who looks at it", c.Differences, c.Tenants)
+	}
+	if healed, err = p.Repair(ctx, c.Repairs); err != nil {
+		return healed, err
+	}
+	// What damage did to the copy behind the back of its sums is in them still.
+	return healed, p.current.Load().model.Recount(ctx)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
 func TestProjector_ComparesItsCopyNowAndThen_AndTellsHowItWent(t *testing.T) {
@@ -16,25 +18,24 @@ func TestProjector_ComparesItsCopyNowAndThen_AndTellsHowItWent(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer Comparison
 		err    error
-		heal   func(context.Context, int) (int, error)
+		heal   bool
 		want   Verified
 	}{
 		"equal":     {answer: Comparison{Position: 15, Tenants: 5}, want: Verified{Result: VerifiedEqual, Position: 15}},
-		"different": {answer: Comparison{Position: 15, Tenants: 5, Differences: 1}, want: Verified{Result: VerifiedDifferent, Position: 15, Different: 1}},
-		"different, to heal": {answer: Comparison{Position: 15, Tenants: 5, Differences: 2}, heal: func(context.Context, int) (int, error) { return 2, nil },
+		"different": {answer: Comparison{Position: 15, Tenants: 5, Differences: 1, Repairs: []Repair{{Stream: streamID(t, "ten_t1")}}}, want: Verified{Result: VerifiedDifferent, Position: 15, Different: 1}},
+		"different, to heal": {answer: Comparison{Position: 15, Tenants: 5, Differences: 2, Repairs: []Repair{{Stream: streamID(t, "ten_t1")}, {Stream: streamID(t, "ten_t2")}}}, heal: true,
 			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 2, Healed: 2}},
-		"different, and not to be healed": {answer: Comparison{Position: 15, Tenants: 5, Differences: 2}, heal: func(context.Context, int) (int, error) { return 1, errAway },
-			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 2, Healed: 1, Error: errAway.Error()}},
-		"failed": {err: errAway, want: Verified{Result: VerifyFailed, Error: errAway.Error()}},
-		"too much to heal": {answer: Comparison{Position: 15, Tenants: 5, Differences: 101}, heal: func(context.Context, int) (int, error) { t.Error("healed"); return 101, nil },
+		"its sums alone, to heal": {answer: Comparison{Position: 15, Tenants: 5, Differences: 1}, heal: true, want: Verified{Result: VerifiedDifferent, Position: 15, Different: 1}},
+		"failed":                  {err: errAway, want: Verified{Result: VerifyFailed, Error: errAway.Error()}},
+		"too much to heal": {answer: Comparison{Position: 15, Tenants: 5, Differences: 101, Repairs: make([]Repair, 101)}, heal: true,
 			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 101, Error: "101 streams differ, where the source has 5 tenants: that is too much to be mended without a person who looks at it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, log)
 			s.publish(len(log))
-			p, _ := s.start(Config{VerifyEvery: time.Millisecond, Heal: test.heal, Compare: func(_ context.Context, rate int) (Comparison, error) {
-				if rate != verifyRate {
-					t.Errorf("rate: got %d, want %d", rate, verifyRate)
+			p, _ := s.start(Config{VerifyEvery: time.Millisecond, Heal: test.heal, Compare: func(_ context.Context, in *readmodel.Inspection, rate int) (Comparison, error) {
+				if got := in.Progress().Position(); got != uint64(len(log)) || rate != verifyRate {
+					t.Errorf("got position %d and rate %d, want %d and %d", got, rate, len(log), verifyRate)
 				}
 				return test.answer, test.err
 			}})
@@ -59,18 +60,12 @@ func TestProjector_AskedToCompare_DoesItOnceReady_AndAgainAfterAnotherGeneration
 	s.publish(len(log))
 	var calls atomic.Int32
 	cut := make(chan struct{})
-	var p *Projector
-	p, _ = s.start(Config{VerifyEvery: time.Hour, Compare: func(ctx context.Context, _ int) (Comparison, error) {
+	p, _ := s.start(Config{VerifyEvery: time.Hour, Compare: func(ctx context.Context, in *readmodel.Inspection, _ int) (Comparison, error) {
 		if calls.Add(1) > 1 {
 			return Comparison{}, nil
 		}
-		in, err := p.Inspect()
-		if err != nil {
-			return Comparison{}, err
-		}
-		defer in.Close()
 		<-cut
-		_, err = in.Scanned(ctx, 0)
+		_, err := in.Scanned(ctx, 0)
 		return Comparison{}, err
 	}})
 	s.awaitPosition(p, len(log))
@@ -91,7 +86,7 @@ func TestProjector_ThatIsNotToCompare_DoesNot(t *testing.T) {
 	log := roster(t, 5)
 	s := newStage(t, log)
 	s.publish(len(log))
-	p, stop := s.start(Config{Compare: func(context.Context, int) (Comparison, error) {
+	p, stop := s.start(Config{Compare: func(context.Context, *readmodel.Inspection, int) (Comparison, error) {
 		t.Error("it does")
 		return Comparison{}, nil
 	}})

@@ -76,7 +76,7 @@ func TestRegion_WithoutACopy_BeginsWithThatOfANeighbour_AndProvesIt(t *testing.T
 	dir := t.TempDir()
 	begun, log := node(t, d, func(c *RegionServerConfig) { c.BootstrapFrom, c.DataDir, c.Region = neighbour.URL(), dir, "ap-south" })
 	log.says(t, "began with the copy of a neighbour")
-	log.says(t, "the neighbour's copy is equal to the source of truth")
+	log.says(t, "this copy is what the source of truth says")
 	if strings.Contains(log.String(), "no read model yet") {
 		t.Errorf("it built a read model all the same:\n%s", log)
 	}

@@ -52,17 +52,15 @@ type Region struct {
 // and is ready once its copy is.
 func OpenRegion(cfg RegionConfig) *Region {
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"region": cfg.Name}, cfg.Registry)
-	node := &replay.Node{
-		Region:     cfg.Name,
-		Partitions: func(ctx context.Context) (int, error) { return cfg.Cluster.Partitions(ctx, cfg.Topic) },
-	}
-	check := selfCheck{node: node, cfg: cfg}
 	p := projections.New(projections.Config{
 		Region: cfg.Name, Dir: readmodel.Dir(cfg.Dir), Cluster: cfg.Cluster, Topic: cfg.Topic, Source: cfg.Source,
-		Compare: check.compare, VerifyEvery: cfg.VerifyEvery, Heal: check.healing(),
+		Compare: comparer(cfg), VerifyEvery: cfg.VerifyEvery, Heal: cfg.Heal,
 		Logger: cfg.Log, Registerer: registerer, TracerProvider: cfg.Tracer,
 	})
-	node.Projector = p
+	node := &replay.Node{
+		Region: cfg.Name, Projector: p,
+		Partitions: func(ctx context.Context) (int, error) { return cfg.Cluster.Partitions(ctx, cfg.Topic) },
+	}
 	begin := &bootstrap{cfg: cfg, from: cfg.BootstrapFrom, log: cfg.Log.With("region", cfg.Name)}
 	ready := func() error {
 		if err := begin.doing(); err != nil {
