@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/tenantry/tenantry/events"
@@ -260,29 +262,42 @@ func (r *Rebuilt) handOver(ctx context.Context, cfg RebuildConfig) error {
 	if err == nil {
 		return nil
 	}
-	// The node may have done it, and died or been left before it could say so.
-	if now, currentErr := cfg.Dir.Current(); currentErr == nil && now == r.Generation {
+	// The node may have done it, or be about to, although it could not say so: it died, or we were told to stop.
+	live, settleErr := r.settled(cfg)
+	if live {
 		cfg.Logger.Warn("the new generation is live, although its node did not say so", "generation", r.Generation, "err", err)
 		return nil
 	}
-	return errors.Join(fmt.Errorf("put %s in the place of the live generation: %w", r.Generation, err), r.takeBack(cfg))
+	return errors.Join(fmt.Errorf("put %s in the place of the live generation: %w", r.Generation, err), settleErr)
 }
 
-// takeBack removes a generation that did not become the live one. A node has done so by itself; one
-// that runs and has not is asked, since it may be about to turn to it.
-func (r *Rebuilt) takeBack(cfg RebuildConfig) error {
-	unlock, err := cfg.Dir.Lock()
-	if errors.Is(err, readmodel.ErrInUse) {
-		return nil // the node's: it removes it when it fails, or at its next start
+// settleTime is how long a node may take to decide what becomes of a generation that was handed to it,
+// once its caller is gone.
+const settleTime = 10 * time.Second
+
+// settled waits until it is decided whether the generation is the live one. One that is not is removed: by the
+// node, or here where none runs any more.
+func (r *Rebuilt) settled(cfg RebuildConfig) (live bool, err error) {
+	for deadline := time.Now().Add(settleTime); ; <-time.After(20 * time.Millisecond) {
+		if now, err := cfg.Dir.Current(); err == nil && now == r.Generation {
+			return true, nil
+		}
+		if _, err := os.Stat(cfg.Dir.Path(r.Generation)); errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		unlock, err := cfg.Dir.Lock()
+		switch {
+		case err == nil:
+			if now, err := cfg.Dir.Current(); err == nil && now == r.Generation {
+				return true, unlock()
+			}
+			return false, errors.Join(cfg.Dir.Remove(r.Generation), unlock())
+		case !errors.Is(err, readmodel.ErrInUse):
+			return false, err
+		case time.Now().After(deadline):
+			return false, fmt.Errorf("what became of %s is not known: the node has it still, and says nothing", r.Generation)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	now, err := cfg.Dir.Current()
-	if err == nil && now != r.Generation || errors.Is(err, readmodel.ErrNoGeneration) {
-		err = cfg.Dir.Remove(r.Generation)
-	}
-	return errors.Join(err, unlock())
 }
 
 // ErrNothingBefore says that there is no generation to go back to. Nothing was changed.

@@ -123,10 +123,10 @@ func runReplay(cmd *cobra.Command) error {
 		Partitions: partitions, New: flagValue(cmd, "force") == "true", NoSource: mode == "rollback", Logger: log,
 	})
 	if err != nil {
-		return stoppedHere(cmd, err)
+		return ifReplayStopped(cmd, mode, err)
 	}
 	err = replayAs(cmd, r, mode)
-	return stoppedHere(cmd, errors.Join(err, r.Close()))
+	return ifReplayStopped(cmd, mode, errors.Join(err, r.Close()))
 }
 
 // quietLogger logs warnings, unless the user asks for more: the result says what was done.
@@ -156,19 +156,28 @@ func replayAs(cmd *cobra.Command, r *daemon.Replay, mode string) error {
 	return replayRebuild(cmd, r)
 }
 
-// errReplayStopped is what a replay that was told to stop says: it has not done what it was to do.
-var errReplayStopped = errors.New("stopped: the region is as it was, and nothing is left over")
-
-// stoppedHere says of a replay that the user has stopped what became of it, in place of what that looks
+// ifReplayStopped says of a replay that the user has stopped what became of it, in place of what that looks
 // like from inside.
+func ifReplayStopped(cmd *cobra.Command, mode string, err error) error {
+	if mode == "repair" || mode == "" && flagValue(cmd, "tenant") != "" {
+		return stopped(cmd, err, "what was mended until then is mended; the same again does the rest")
+	}
+	return stoppedHere(cmd, err)
+}
+
+// stoppedHere is that of what changes nothing until it is done.
 func stoppedHere(cmd *cobra.Command, err error) error {
+	return stopped(cmd, err, "the region is as it was, and nothing is left over")
+}
+
+func stopped(cmd *cobra.Command, err error, became string) error {
 	if err == nil || cmd.Context().Err() == nil {
 		return err
 	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e // it was done
 	}
-	return errReplayStopped
+	return errors.New("stopped: " + became)
 }
 
 // newTenantID is the ID of a tenant, or none.
