@@ -27,6 +27,30 @@
 //   - A node that starts with nothing builds a whole generation from the source before it
 //     serves; one that has a complete generation serves it, and says how old it may be.
 //
+// # Generations
+//
+// A generation has a follower, which keeps its model up to date. Two can run at once: [Projector.Adopt]
+// lets one that was built elsewhere follow the topic beside the live one, until it has all that the
+// live one has; the live one is then held at rest between two commits, the pointer on disk is moved, and
+// look-ups turn.
+//
+//   - No look-up fails by it, and nobody sees a tenant's version, the position or the time at which the
+//     copy was complete go back.
+//   - Where it cannot be done the live generation stays as it was, and the other is removed. A kill at any
+//     moment leaves a pointer to a generation that is whole, and that had all that was answered.
+//   - The generation before stays on disk, for [Projector.Rollback] and for a start that cannot use the
+//     live one. What the node builds by itself replaces one that is wrong, which is removed.
+//
+// A start counts as in vain unless the node settles: it was ready for [Config.Settle], or was
+// stopped in order. After three in vain the generation is taken for the reason and is not opened again.
+//
+// [Projector.Repair] folds single streams of the live model anew from the source, while look-ups and the topic go
+// on. Where [Config.Compare] is given the node holds its whole copy against the source every
+// [Config.VerifyEvery], tells how that went ([Projector.Verified]), and with [Config.Heal] mends what differs.
+//
+// Not guaranteed: that nothing goes back when the node takes up another history, since the store was
+// restored, or across a power cut, which may cost what was not synced.
+//
 // # Readiness
 //
 // A node is ready once it has applied all that the store held when it was first asked. A node
@@ -41,5 +65,6 @@
 //	the source is away     serve on; a gap or a bootstrap waits for it
 //	the offset is gone     find the offset by position, heal what lies between from the source
 //	another store identity a new generation from the source, beside the one that serves
+//	the generation is bad  the one before, or a new one from the source where there is none
 //	the disk fails         the update fails as a whole, is tried again, and is logged
 package projections
