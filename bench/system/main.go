@@ -1,5 +1,6 @@
 // Program system measures the built tenantry as a process: look-ups beside nginx, latency at a
-// fixed rate, from a command's answer to its being visible, import, restart and memory. It
+// fixed rate, from a command's answer to its being visible, look-ups while their region is rebuilt,
+// import, restart and memory. It
 // prints one table, for docs/benchmarks.md, which says what is compared with what, and why.
 package main
 
@@ -46,6 +47,7 @@ var sections = []section{
 	{"lookup", throughput},
 	{"latency", latency},
 	{"visible", visible},
+	{"rebuild", rebuild},
 }
 
 // The sections with systems of their own.
@@ -75,7 +77,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&cfg.commands, "commands", 200, "commands a second, where it is measured when they are visible")
 	flag.IntVar(&cfg.lines, "lines", 200_000, "tenants to import, where memory is measured")
 	flag.DurationVar(&cfg.patience, "patience", time.Minute, "how long all rounds together wait for the machine to be quiet")
-	only := flag.String("only", "", "of idle, lookup, latency, visible, import, memory: those, separated by commas; all, if empty")
+	only := flag.String("only", "", "of idle, lookup, latency, visible, rebuild, import, memory: those, separated by commas; all, if empty")
 	flag.Parse()
 	if cfg.tenants < 1 || cfg.rounds < 1 || cfg.rate < 1 || cfg.commands < 1 || cfg.lines < 1 || cfg.duration < time.Second {
 		return fmt.Errorf("-tenants, -lines, -rounds, -rate and -commands must be 1 or more, and -duration a second or more")
