@@ -127,6 +127,11 @@ func benchmarkReplay(b *testing.B, tenants int) {
 		}
 		b.ReportMetric(report.Took.Seconds(), "s/verify")
 		b.ReportMetric(float64(tenants)/report.Took.Seconds(), "tenants/s")
+		quick, err := Verify(b.Context(), VerifyConfig{Region: r, Source: s, Dir: string(dir), AtHand: true})
+		if err != nil || !quick.Equal() {
+			b.Fatalf("with sums at hand: %+v, %v", quick, err)
+		}
+		b.ReportMetric(quick.Took.Seconds(), "s/verify-at-hand")
 
 		if err := r.closeModel(); err != nil {
 			b.Fatal(err)

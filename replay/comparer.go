@@ -13,13 +13,14 @@ import (
 const mostRepairs = 100_000
 
 // Comparer is how a node compares its own copy with the source, as [Verify] does: see
-// [projections.Config]. The directory is where it keeps what it compares.
+// [projections.Config]. The directory is where it keeps what it compares. The source's whole log is read once a
+// day, and when something differs; else what has changed since.
 func Comparer(source Source, dir readmodel.Dir, log *slog.Logger) func(context.Context, *readmodel.Inspection, int) (projections.Comparison, error) {
 	return func(ctx context.Context, in *readmodel.Inspection, rate int) (projections.Comparison, error) {
 		began := time.Now()
 		var c projections.Comparison
 		report, err := compare(ctx, VerifyConfig{
-			Source: source, Dir: string(dir), Rate: rate, Logger: log,
+			Source: source, Dir: string(dir), Rate: rate, Logger: log, AtHand: true,
 			Details: -1, // which streams, is enough
 			Each: func(d Difference) error {
 				if len(c.Repairs) < mostRepairs {

@@ -74,9 +74,11 @@ type Report struct {
 	// as far as each had come.
 	Position uint64 `json:"position"`
 	Source   uint64 `json:"source_position"` // where the source ended
-	Tenants  uint64 `json:"tenants"`         // that the source has, purged ones included
-	Streams  uint64 `json:"streams"`         // and databases and groups
-	Entries  uint64 `json:"entries"`         // of the copy that were read
+	// ReadAt is when the source's whole log was read: now, or before, where its sums were at hand.
+	ReadAt  time.Time `json:"log_read_at,omitzero"`
+	Tenants uint64    `json:"tenants"` // that the source has, purged ones included
+	Streams uint64    `json:"streams"` // and databases and groups
+	Entries uint64    `json:"entries"` // of the copy that were read
 
 	Missing   int `json:"missing"`
 	Extra     int `json:"extra"`

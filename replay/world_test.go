@@ -30,6 +30,7 @@ type memorySource struct {
 	dies  int   // Whole gives so many streams and then fails; 0: it does not
 	fails error // what everything answers
 	reads int   // streams that Load was asked for
+	whole int   // times that all of it was read
 }
 
 func (s *memorySource) Head(context.Context) (events.Head, error) {
@@ -64,6 +65,7 @@ func (s *memorySource) Whole(context.Context) (events.Whole, error) {
 	if s.fails != nil {
 		return nil, s.fails
 	}
+	s.whole++
 	w := &memoryWhole{head: events.Head{Position: uint64(len(s.log)), StoreID: s.id}, dies: s.dies}
 	streams := make(map[events.StreamID][]events.Event)
 	for _, e := range s.log {

@@ -50,6 +50,7 @@ region, is always refused.
 	flags.String("database-password-file", "", "file that has the database's password, where the source is one; read again at each connection")
 	flags.Var(newTenantID(), "tenant", "the one tenant to replay; empty: all")
 	flags.Bool("verify", false, "compare, and change nothing; exit code 3 where anything differs")
+	flags.Bool("quick", false, "with --verify: go by the sums of the source that the last comparison has kept, brought up to date, where they are of the last 24 hours")
 	flags.Bool("repair", false, "compare, mend just what differs, and compare that again")
 	flags.Bool("dry-run", false, "say what a rebuild would add, change and remove, and change nothing")
 	flags.Bool("rollback", false, "go back to the generation before")
@@ -94,6 +95,8 @@ func checkReplay(cmd *cobra.Command) (mode string, err error) {
 		return "", usage("--rollback goes back with the whole region: leave out --tenant")
 	case mode == "rollback" && cmd.Flag("source").Changed:
 		return "", usage("--rollback goes back to what is on disk, and reads no source: leave out --source")
+	case flagValue(cmd, "quick") == "true" && (mode != "verify" || tenant):
+		return "", usage("--quick is for --verify of a whole region: leave it out")
 	case forced && mode != "":
 		return "", usage("--force is for a rebuild: leave it out with --%s", mode)
 	case limited && mode != "" && mode != "dry-run":

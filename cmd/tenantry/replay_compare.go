@@ -121,6 +121,7 @@ func replayVerify(cmd *cobra.Command, r *daemon.Replay) error {
 	if err != nil {
 		return err
 	}
+	cfg.AtHand = flagValue(cmd, "quick") == "true"
 	report, err := r.Verify(cmd.Context(), cfg)
 	c.meter.end()
 	if err != nil {

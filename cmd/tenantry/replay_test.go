@@ -65,6 +65,7 @@ func TestReplay_OfARunningDev_FindsTheSourceAndTheNode_AndRebuildsWhileItServes(
 	}
 	body(t, d.Addresses().Regions["us-east"]+"/v1/lookup/t7.example")
 	tenantry(t, args("--verify", "--output", "json")...).exits(exitDone).prints(`"equal": true`, `"generation": "gen-0002"`, `"differences": []`)
+	tenantry(t, args("--verify", "--quick")...).exits(exitDone).prints("us-east is equal to the source: 30 tenants")
 	tenantry(t, args("--repair")...).exits(exitDone).prints("nothing was to be mended")
 	tenantry(t, args("--dry-run")...).exits(exitDone).prints("a rebuild would add 0, change 0 and remove 0: 30 tenants")
 	tenantry(t, args("--tenant", "ten_7")...).exits(exitDone).prints("nothing was to be mended: ten_7, at position 60")
@@ -189,6 +190,7 @@ func TestReplay_FlagsThatContradictOneAnother_AreRefused(t *testing.T) {
 		"--region EU":                             "is not a region's name",
 		"--region a --verify --repair":            "--verify and --repair are two different things",
 		"--region a --dry-run --rollback":         "--dry-run and --rollback are two different things",
+		"--region a --quick":                      "--quick is for --verify",
 		"--region a --verify --force":             "--force is for a rebuild",
 		"--region a --repair --max-change 5%":     "--max-change is for a rebuild",
 		"--region a --max-change 5":               "it is not a percentage from 0% to 100%",

@@ -20,7 +20,7 @@ var notSettings = []string{
 	"help", "config", "dry-run", // how this call is done
 	"version", "as-of", "status", "group", "home-region", // what of it is shown
 	"topic", "since", "tenant", "rate", "restart", // what is replayed, and how
-	"verify", "repair", "rollback", "force",
+	"verify", "quick", "repair", "rollback", "force",
 	"from", "to", // which file
 }
 
