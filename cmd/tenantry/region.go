@@ -33,7 +33,7 @@ all tenants, and whoever reaches the query API could fetch it.`,
 	flags.Var(newDirectory(defaultDir), "data-dir", "where the copy is kept, below regions/NAME")
 	flags.Var(newAddress("127.0.0.1:8081"), "listen", "address of the query API")
 	flags.Var(newSource(), "source", "where the truth can be read: http(s):// of a catalogue, or postgres:// of the store")
-	flags.String("database-password-file", "", "file that has the database's password, where the source is one; read again at each connection")
+	addSourceFlags(cmd)
 	flags.Var(newLink(), "bootstrap-from", "query API of another node, whose copy to begin with where there is none; empty: build it from the source")
 	flags.Bool("serve-snapshots", false, "give this node's whole copy to whoever asks the query API for it (GET /v1/snapshot)")
 	kafka := addKafkaFlags(cmd, "brokers of Kafka")
@@ -47,13 +47,12 @@ all tenants, and whoever reaches the query API could fetch it.`,
 			return err
 		}
 		return runServer(cmd, func(ctx context.Context) (server, error) {
+			source := sourceOfTruth(cmd)
+			// All else may be read-only, and where /tmp is in memory the log has no room in it.
+			source.TempDir = flagValue(cmd, "data-dir")
 			return daemon.OpenRegionServer(ctx, daemon.RegionServerConfig{
 				Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"), Listen: flagValue(cmd, "listen"), Kafka: kafka.config(cmd),
-				Source: daemon.Source{
-					URL: flagValue(cmd, "source"), PasswordFile: flagValue(cmd, "database-password-file"),
-					// All else may be read-only, and where /tmp is in memory the log has no room in it.
-					TempDir: flagValue(cmd, "data-dir"),
-				},
+				Source:        source,
 				BootstrapFrom: flagValue(cmd, "bootstrap-from"), ServeSnapshots: flagValue(cmd, "serve-snapshots") == "true",
 				Observed: observed,
 			})

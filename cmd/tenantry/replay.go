@@ -47,7 +47,7 @@ region, is always refused.
 	flags.Var(newRegion(), "region", "the region to replay")
 	flags.Var(newDirectory(defaultDir), "data-dir", "data directory of the region's node, or of a dev")
 	flags.Var(newSource(), "source", "where the truth can be read: http(s):// of a catalogue, or postgres:// of the store; empty: that of the dev")
-	flags.String("database-password-file", "", "file that has the database's password, where the source is one; read again at each connection")
+	addSourceFlags(cmd)
 	flags.Var(newTenantID(), "tenant", "the one tenant to replay; empty: all")
 	flags.Bool("verify", false, "compare, and change nothing; exit code 3 where anything differs")
 	flags.Bool("quick", false, "with --verify: go by the sums of the source that the last comparison has kept, brought up to date, where they are of the last 24 hours")
@@ -122,7 +122,7 @@ func runReplay(cmd *cobra.Command) error {
 	}
 	r, err := daemon.OpenReplay(cmd.Context(), daemon.ReplayConfig{
 		Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"),
-		Source:     daemon.Source{URL: flagValue(cmd, "source"), PasswordFile: flagValue(cmd, "database-password-file")},
+		Source:     sourceOfTruth(cmd),
 		Partitions: partitions, New: flagValue(cmd, "force") == "true", NoSource: mode == "rollback", Logger: log,
 	})
 	if err != nil {

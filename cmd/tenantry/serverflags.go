@@ -142,3 +142,18 @@ func needs(cmd *cobra.Command, names ...string) error {
 	}
 	return nil
 }
+
+// addSourceFlags are those of a source of truth, besides --source itself.
+func addSourceFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.String("database-password-file", "", "file that has the database's password, where the source is one; read again at each connection")
+	flags.String("source-ca-file", "", "PEM file of who may sign the certificate of a source at https://; empty: whom the system trusts")
+	flags.String("source-token-file", "", "file that has the bearer token for a source at https://; read again at each request")
+}
+
+func sourceOfTruth(cmd *cobra.Command) daemon.Source {
+	return daemon.Source{
+		URL: flagValue(cmd, "source"), PasswordFile: flagValue(cmd, "database-password-file"),
+		Trust: daemon.Trust{CAFile: flagValue(cmd, "source-ca-file"), TokenFile: flagValue(cmd, "source-token-file")},
+	}
+}

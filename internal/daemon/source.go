@@ -19,6 +19,7 @@ type Source struct {
 	URL string
 	// PasswordFile is of the database, where the URL is one's.
 	PasswordFile string
+	Trust
 	// TempDir is where all of it is sorted when a catalogue is read whole; "": the system's directory for
 	// temporary files.
 	TempDir string
@@ -35,11 +36,18 @@ func (p *process) openSource(s Source) (replay.Source, error) {
 	}
 	switch u.Scheme {
 	case "postgres", "postgresql":
+		if err := s.Trust.fits(u.Scheme); err != nil {
+			return nil, err
+		}
 		d := &databaseSource{cfg: Database{URL: s.URL, PasswordFile: s.PasswordFile, MaxConns: sourceConns}.config(p.telemetry)}
 		p.onClose(d.close)
 		return d, nil
 	case "http", "https":
-		log, err := remote.New(remote.Config{URL: s.URL, TempDir: s.TempDir})
+		cfg, err := s.overHTTP(u)
+		if err != nil {
+			return nil, err
+		}
+		log, err := remote.New(cfg)
 		if err != nil {
 			return nil, fmt.Errorf("--source: %w", err)
 		}
