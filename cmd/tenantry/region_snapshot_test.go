@@ -64,7 +64,7 @@ func TestRegionSnapshot_WrongUsage_SaysWhatIsWrong(t *testing.T) {
 		{exitUsage, []string{"snapshot", "--to", "x", "--data-dir", dir}, "--region"},
 		{exitUsage, []string{"restore", "--region", "eu-west", "--data-dir", dir}, "--from"},
 		{exitUsage, []string{"restore", "file"}, "takes no arguments"},
-		{exitFailed, []string{"snapshot", "--region", "eu-west", "--data-dir", dir, "--to", filepath.Join(dir, "x")}, "no region has anything in"},
+		{exitFailed, []string{"snapshot", "--region", "eu-west", "--data-dir", dir, "--to", filepath.Join(dir, "x")}, "is it the right --data-dir?"},
 		{exitFailed, []string{"restore", "--region", "eu-west", "--data-dir", dir, "--from", filepath.Join(dir, "none")}, "no such file"},
 		{exitFailed, []string{"restore", "--region", "eu-west", "--data-dir", dir, "--from", dir}, "is a directory"},
 	} {
