@@ -99,10 +99,12 @@ func TestHandler_WithTheSameIdempotencyKey_AnswersTheFirstAnswerAndAppendsOnce(t
 	s.refuses(Request{Command: ActivateTenant{acme}, Key: key("k1", 2)}, KeyReused)
 }
 
-func TestHandler_WithAnIdempotencyKey_DerivesTheEventsIDs(t *testing.T) {
-	var ids [2][]string
+func TestHandler_WithAnIdempotencyKey_DerivesTheEventsIDsFromItAndTheTime(t *testing.T) {
+	var ids [3][]string
 	for i := range ids {
 		s := newSystem(t)
+		at := time.Unix(int64(i/2), 0) // the third comes later, as one that is sent again after a restore
+		s.Handler = NewHandler(s.store, Config{HomeRegions: regions, Clock: func() time.Time { return at }})
 		if _, err := s.Do(t.Context(), Request{Command: register(acme, "a.example"), Key: key("k1", 1)}); err != nil {
 			t.Fatal(err)
 		}
@@ -112,6 +114,9 @@ func TestHandler_WithAnIdempotencyKey_DerivesTheEventsIDs(t *testing.T) {
 	}
 	if !slices.Equal(ids[0], ids[1]) || ids[0][0] == ids[0][1] {
 		t.Errorf("the same command on two stores has the IDs %v and %v, want them equal and each its own", ids[0], ids[1])
+	}
+	if ids[2][0] == ids[0][0] {
+		t.Errorf("the same command at another time has the ID %s again", ids[2][0])
 	}
 }
 

@@ -35,8 +35,8 @@ type Metadata struct {
 	CorrelationID string
 	CausationID   string
 	Traceparent   string
-	// IdempotencyKey, where not empty, makes the events' IDs the same for the same key, so
-	// that a command that is sent again writes events with IDs that were seen before.
+	// IdempotencyKey, where not empty, makes the events' IDs follow from it, the stream, the version
+	// and the time.
 	IdempotencyKey string
 }
 
@@ -47,12 +47,13 @@ var idSpace = uuid.MustParse("5b0e9d0a-7a52-4c41-9b1c-2d52f6f0b7a1")
 // microseconds, which is what every store keeps.
 func New(stream StreamID, version uint64, meta Metadata, payloads ...Payload) ([]Event, error) {
 	out := make([]Event, len(payloads))
+	at := meta.Time.UTC().Truncate(time.Microsecond)
 	for i, p := range payloads {
 		data, err := Encode(p)
 		if err != nil {
 			return nil, err
 		}
-		id, err := eventID(stream, meta.IdempotencyKey, version+uint64(i)+1)
+		id, err := eventID(stream, meta.IdempotencyKey, version+uint64(i)+1, at)
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +62,7 @@ func New(stream StreamID, version uint64, meta Metadata, payloads ...Payload) ([
 			Stream:        stream,
 			Version:       version + uint64(i) + 1,
 			Type:          p.EventType(),
-			Time:          meta.Time.UTC().Truncate(time.Microsecond),
+			Time:          at,
 			Actor:         meta.Actor,
 			Reason:        meta.Reason,
 			Data:          data,
@@ -73,11 +74,13 @@ func New(stream StreamID, version uint64, meta Metadata, payloads ...Payload) ([
 	return out, nil
 }
 
-// eventID is derived from the key and the event's version, which stands for its ordinal: a key
-// that is used again after it was forgotten must not make an ID that exists.
-func eventID(stream StreamID, key string, version uint64) (uuid.UUID, error) {
+// eventID is derived from the key and the event's version, which stands for its ordinal, so that a
+// key that is used again after it was forgotten makes no ID that exists; and from the time. Relays
+// and regions tell two pasts of a store apart by the ID of their last event: a client that after a
+// restore sends its last command again, with its key, must not make the same one behind another past.
+func eventID(stream StreamID, key string, version uint64, at time.Time) (uuid.UUID, error) {
 	if key != "" {
-		return uuid.NewSHA1(idSpace, fmt.Appendf(nil, "%s\x00%s\x00%d", stream, key, version)), nil
+		return uuid.NewSHA1(idSpace, fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d", stream, key, version, at.UnixMicro())), nil
 	}
 	id, err := uuid.NewV7()
 	if err != nil {

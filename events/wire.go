@@ -32,6 +32,7 @@ const (
 	HeaderPrevious      = "ce_previous"
 	HeaderStoreID       = "ce_storeid"
 	HeaderReplayed      = "ce_replayed"
+	HeaderPartitions    = "ce_partitions"
 	HeaderActor         = "ce_actor"
 	HeaderReason        = "ce_reason"
 	HeaderCorrelationID = "ce_correlationid"
@@ -55,6 +56,9 @@ type Record struct {
 	// it: its partition was complete up to this position before. All else is as it was the first
 	// time. 0: the record is in its place.
 	Replayed uint64
+	// Partitions is of a watermark: in how many the topic is published, which decides what a
+	// partition holds. 0: not told.
+	Partitions int
 }
 
 // Reached is how far its partition is with this record: it never goes back within a partition,
@@ -79,6 +83,9 @@ func (r Record) Headers(put func(name, value string)) {
 	put(HeaderPrevious, strconv.FormatUint(r.Previous, 10))
 	put(HeaderStoreID, r.StoreID.String())
 	if r.IsWatermark() {
+		if r.Partitions > 0 {
+			put(HeaderPartitions, strconv.Itoa(r.Partitions))
+		}
 		return
 	}
 	put(HeaderContentType, "application/json")
@@ -127,6 +134,11 @@ func ParseRecord(get func(name string) string, value []byte) (Record, error) {
 	if r.Event.Type == TypeWatermark {
 		if r.Previous > r.Event.Position {
 			return fail(HeaderPrevious, errors.New("the event before lies behind"))
+		}
+		if text := get(HeaderPartitions); text != "" {
+			if r.Partitions, err = strconv.Atoi(text); err != nil {
+				return fail(HeaderPartitions, err)
+			}
 		}
 		return r, nil
 	}

@@ -318,6 +318,9 @@ func (f *follower) applyOne(u *update, d delivery) (gap, error) {
 		return gap{}, fmt.Errorf("%w: in partition %d another event stands at position %d", errDiverged, d.partition, position)
 	}
 	if r.IsWatermark() {
+		if n := len(u.Progress().Partitions); r.Partitions > 0 && r.Partitions != n {
+			return gap{}, fmt.Errorf("%w: the topic is published in %d partitions, the copy was made from %d", errDiverged, r.Partitions, n)
+		}
 		part.Offset = d.offset + 1
 		part.Position = max(part.Position, position)
 		// No later than now: a relay whose clock is ahead must not make this copy look fresh.

@@ -200,6 +200,22 @@ func TestProjector_AnotherEventAtTheSamePosition_IsAnotherHistory(t *testing.T) 
 	}
 }
 
+// A topic that was given more partitions: what is new is in those that this node does not read.
+func TestProjector_TopicPublishedInMorePartitions_IsAnotherHistory(t *testing.T) {
+	log := roster(t, 2)
+	n := newNode(t, 1, log)
+	ours := published(n.source.id, log, 1, byKey(1))[0]
+	n.mustDeliver(ours[:2]...)
+	same := watermark(n.source.id, 0, ours[1].Event.Position, ours[1].Event.Position, time.Now())
+	same.Partitions = 1
+	n.mustDeliver(same)
+	more := same
+	more.Partitions = 4
+	if err := n.deliver(more); !errors.Is(err, errDiverged) {
+		t.Errorf("got %v, want errDiverged", err)
+	}
+}
+
 // Kafka has lost everything: every partition shows a gap at about the same time.
 func TestProjector_GapsInAllPartitionsAtOnce_ReadTheLogOnce(t *testing.T) {
 	const partitions = 12

@@ -129,16 +129,10 @@ func (c *Cluster) awaitTopic(ctx context.Context, topic string) (int, error) {
 
 // Partitions returns how many partitions the topic has, or ErrUnknownTopic.
 func (c *Cluster) Partitions(ctx context.Context, topic string) (int, error) {
-	asked := false
-	return c.partitions(ctx, topic, func() error {
-		// kafka-go answers from what it knows. The second time that is fresh.
-		if asked {
-			return ErrUnknownTopic
-		}
-		asked = true
-		c.refresh()
-		return kafka.UnknownTopicOrPartition
-	})
+	// kafka-go answers from what it knows, and a topic may have been made, or given more partitions,
+	// since.
+	c.refresh()
+	return c.partitions(ctx, topic, func() error { return ErrUnknownTopic })
 }
 
 // partitions asks until the topic is there or missing makes a lasting error of its absence.

@@ -129,6 +129,21 @@ func TestRelay_OtherNumberOfPartitions_Refuses(t *testing.T) {
 	}
 }
 
+func TestRelay_TopicWasGivenMorePartitions_Refuses(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		store, topic := published(t, 3)
+		if !marked {
+			withoutMarks(t, topic)
+		}
+		topic.partitions, topic.times = append(topic.partitions, nil), append(topic.times, nil)
+		before := topic.calls
+		err := newRelay(t, Config{Store: store, Topic: topic, Partitions: 4}).Run(deadline(t))
+		if !errors.Is(err, ErrPartitions) || topic.calls != before || !strings.Contains(err.Error(), "delete the topic") {
+			t.Errorf("with watermarks at the end: %t: Run = %v after %d batches, want ErrPartitions that says what to do, and none", marked, err, topic.calls-before)
+		}
+	}
+}
+
 func TestRelay_StoreReplacedWhileItRuns_Refuses(t *testing.T) {
 	store, topic := published(t, 3)
 	r := newRelay(t, Config{Store: store, Topic: topic, Partitions: 3, IdleEvery: 2 * time.Millisecond, MarkEvery: time.Millisecond, RetryMin: time.Microsecond})

@@ -40,11 +40,12 @@ func truncate(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond)
 
 // builder makes the Kafka records of one batch in memory that it uses again for the next.
 type builder struct {
-	storeID   uuid.UUID
-	partition int
-	records   []kafka.Record
-	headers   []kafka.Header
-	bytes     []byte // keys and header values; slices of it stay valid when it grows
+	storeID    uuid.UUID
+	partition  int
+	partitions int // of the topic
+	records    []kafka.Record
+	headers    []kafka.Header
+	bytes      []byte // keys and header values; slices of it stay valid when it grows
 }
 
 func (b *builder) reset() {
@@ -77,7 +78,7 @@ func (b *builder) add(r events.Record) {
 func (b *builder) mark(m mark, previous uint64) {
 	b.add(events.Record{
 		Event:    events.Event{ID: markID(m, b.partition), Type: events.TypeWatermark, Position: m.position, Time: m.time},
-		Previous: previous,
+		Previous: previous, Partitions: b.partitions,
 	})
 }
 

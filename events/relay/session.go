@@ -90,7 +90,7 @@ func (r *Relay) open(ctx context.Context) (*session, Producer, error) {
 		s.skip[partition], s.told[partition] = f.complete, f.complete
 		s.lanes = append(s.lanes, &lane{
 			session: s, partition: partition, wake: make(chan struct{}, 1),
-			build:    builder{storeID: s.store, partition: partition},
+			build:    builder{storeID: s.store, partition: partition, partitions: n},
 			previous: f.previous, next: f.next,
 			standing: mark{position: f.complete, event: at.ids[f.complete], time: anyTime},
 		})

@@ -80,7 +80,9 @@ func (r *Relay) look(ctx context.Context) (survey, error) {
 		return survey{}, failed(causeKafka, fmt.Errorf("look at the topic: %w", err))
 	}
 	if n != r.config.Partitions {
-		return survey{}, failed(causeRefused, fmt.Errorf("%w: it has %d, and this relay was made for %d", ErrPartitions, n, r.config.Partitions))
+		return survey{}, failed(causeRefused, fmt.Errorf("%w: it has %d, and this relay was made for %d. "+
+			"If it was given more, stop all catalogues, delete the topic, and start them again; else start with --kafka-partitions %d",
+			ErrPartitions, n, r.config.Partitions, n))
 	}
 	last, err := r.lastRecords(ctx)
 	if err != nil {
@@ -169,15 +171,23 @@ func (r *Relay) compare(ctx context.Context, s *survey, partition int, l last) (
 	for _, record := range l {
 		position := record.Event.Position
 		f.next = max(f.next, record.offset+1)
+		was := false // the store's identity before it was restored
 		if record.StoreID != s.head.StoreID {
-			was, err := r.was(ctx, record.StoreID)
-			if err != nil {
+			var err error
+			if was, err = r.was(ctx, record.StoreID); err != nil {
 				return found{}, err
 			}
-			if was { // It holds nothing of ours yet: all is published, behind the old records.
-				continue
+			if !was {
+				return found{}, foreign(partition, fmt.Errorf("is of store %s, and this store is %s", record.StoreID, s.head.StoreID))
 			}
-			return found{}, foreign(partition, fmt.Errorf("is of store %s, and this store is %s", record.StoreID, s.head.StoreID))
+		}
+		if r.otherwise(record.Record, partition) {
+			return found{}, failed(causeRefused, fmt.Errorf("%w: what stands in it was published in fewer or more than the %d that it has now. "+
+				"Readers would look for a stream's events in other partitions than they are in. "+
+				"Stop all catalogues, delete the topic, and start them again: they make it anew and publish everything", ErrPartitions, r.config.Partitions))
+		}
+		if was { // It holds nothing of ours yet: all is published, behind the old records.
+			continue
 		}
 		if position > s.head.Position {
 			return found{}, r.restored(partition, fmt.Errorf("is of position %d, and this store ends at %d", position, s.head.Position))
@@ -200,6 +210,15 @@ func (r *Relay) compare(ctx context.Context, s *survey, partition int, l last) (
 		f.complete, f.previous = max(f.complete, position), max(f.previous, previous)
 	}
 	return f, nil
+}
+
+// otherwise tells that a record was published when the topic had another number of partitions: a
+// watermark says so, and an event may stand where its key does not belong now.
+func (r *Relay) otherwise(record events.Record, partition int) bool {
+	if record.IsWatermark() {
+		return record.Partitions > 0 && record.Partitions != r.config.Partitions
+	}
+	return events.Partition(record.Key(), r.config.Partitions) != partition
 }
 
 // was tells whether this store had that identity before it was restored.

@@ -90,10 +90,15 @@ func (s *system) loseTail(r *rand.Rand) error {
 	return s.kafka.Ready(s.t.Context())
 }
 
-func (s *system) deleteTopic() error {
+// kafkaClient is a client of the system's own; done closes it.
+func (s *system) kafkaClient() (client *kafka.Client, done func()) {
 	transport := &kafka.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafka.Client{Addr: kafka.TCP(s.brokers...), Transport: transport, Timeout: 10 * time.Second}
+	return &kafka.Client{Addr: kafka.TCP(s.brokers...), Transport: transport, Timeout: 10 * time.Second}, transport.CloseIdleConnections
+}
+
+func (s *system) deleteTopic() error {
+	client, done := s.kafkaClient()
+	defer done()
 	answer, err := client.DeleteTopics(s.t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{s.topic}})
 	if err != nil {
 		return err

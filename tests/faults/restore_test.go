@@ -207,6 +207,11 @@ func TestRestore_WithTheTopicDeleted_RegionsComeToTheRestoredPast(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
+		// And one that it sends again as it was, which makes the same of it at the same position.
+		same := command{method: "PUT", path: "/v1/tenants/ten_t1/config/same", body: `{"value":1}`, stream: "ten_t1"}
+		if o, err = l.carryOut(same, "same", r); err != nil {
+			t.Fatal(err)
+		}
 		for _, node := range s.nodes {
 			if err := node.shows(o.answer.Version, o.stream); err != nil {
 				t.Fatal(err)
