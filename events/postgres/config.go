@@ -44,7 +44,10 @@ type Config struct {
 	StatementTimeout time.Duration
 	// LockTimeout is how long an append may wait for that of another process.
 	LockTimeout time.Duration
-	Logger      *slog.Logger // nil: slog.Default()
+	// TempDir is where Whole puts the log into the order of streams; "": the system's directory for
+	// temporary files.
+	TempDir string
+	Logger  *slog.Logger // nil: slog.Default()
 	// Committed, where not nil, is told of every commit: how many batches and events it had, and
 	// how long it took. It is called on the path of each append, so it must be quick.
 	Committed func(batches, events int, took time.Duration)

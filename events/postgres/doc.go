@@ -8,6 +8,7 @@
 //	                                               ▲                  out alone)          │
 //	                                               └──── another process was faster ──────┘
 //	Load, After, Streams, Recall ─▶ plain reads, through a pool of their own
+//	Whole ─▶ one snapshot, several connections, COPY as the rows lie ─▶ ordered by stream here
 //
 // # What is guaranteed
 //

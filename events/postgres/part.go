@@ -8,85 +8,57 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantry/tenantry/events"
 )
 
-// part is the streams from one to before another, where "" is no bound.
+// part is some consecutive ranges of a spread log.
 type part struct {
-	whole     *whole
-	tally     *events.Tally
-	from, end string
+	whole  *whole
+	tally  *events.Tally
+	ranges []*streamRange
 }
-
-// workMem is the memory that the server may sort a part in; beyond, it uses temporary files.
-const workMem = `SET LOCAL work_mem = '64MB'`
 
 func (p *part) Streams(ctx context.Context, yield func(stream []events.Event) error) error {
-	s := p.whole.store
-	conn, err := s.connect(ctx)
-	if err != nil {
-		return fmt.Errorf("read the whole log: %w", s.readFault(ctx, err))
+	w := p.whole
+	w.reading.RLock()
+	defer w.reading.RUnlock()
+	if w.spread == nil {
+		return fmt.Errorf("read the whole log: %w", errClosed)
 	}
-	defer func() {
-		hangUp(conn)
-		<-conn.PgConn().CleanupDone() // where the connection was given up in the middle, somebody is at work on that
-	}()
-	rows := &copied{head: p.whole.head, yield: yield}
-	if err := p.copy(ctx, conn.PgConn(), rows); err != nil {
-		if rows.fault != nil {
-			return rows.fault // the reason for what went wrong behind it
+	count := uint64(0)
+	var order sorter
+	for _, r := range p.ranges {
+		var own error
+		err := order.streams(ctx, w.spread, r, func(stream []events.Event) error {
+			if err := events.CheckStream(stream, w.head); err != nil {
+				return err
+			}
+			count += uint64(len(stream))
+			own = yield(stream)
+			return own
+		})
+		if own != nil {
+			return own
 		}
-		return fmt.Errorf("read the whole log: %w", s.readFault(ctx, err))
+		if err != nil {
+			return fmt.Errorf("read the whole log: %w", err)
+		}
 	}
-	return p.tally.Done(rows.events)
-}
-
-func (p *part) copy(ctx context.Context, conn *pgconn.PgConn, rows *copied) error {
-	if err := carryOut(ctx, conn, beginWhole, `SET TRANSACTION SNAPSHOT `+literal(p.whole.snapshot), limitsWhole, workMem); err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := conn.CopyTo(ctx, rows, p.statement()); err != nil {
-		return err
-	}
-	return rows.end()
+	return p.tally.Done(count)
 }
 
-// statement leaves out what folding does not need: sorting it would take half as long again.
-func (p *part) statement() string {
-	where := ""
-	if p.from != "" {
-		where = ` WHERE stream >= ` + literal(p.from)
-	}
-	if p.end != "" {
-		if where == "" {
-			where = ` WHERE`
-		} else {
-			where += ` AND`
-		}
-		where += ` stream < ` + literal(p.end)
-	}
-	return `COPY (SELECT stream, version, position, id, type, time, data FROM tenantry.events` + where + ` ORDER BY stream, version) TO STDOUT (FORMAT binary)`
-}
-
-// literal quotes a string that has no quote in it.
-func literal(s string) string { return `'` + s + `'` }
-
-// copied takes rows in PostgreSQL's binary format of COPY and yields streams.
+// copied takes rows in PostgreSQL's binary format of COPY.
 type copied struct {
-	head  events.Head
-	yield func([]events.Event) error
-	fault error // of yield, or of what came
-
-	rest   []byte // the beginning of a row whose end has not come yet
-	begun  bool   // the header has been read
-	done   bool   // the trailer has
-	events uint64
-
-	name   []byte // of the stream that is being put together
-	stream []events.Event
-	data   []byte // what its events' Data is cut from
+	each  func(row []byte, fields *[columns][]byte) error
+	fault error // of each, or of what came
+	rest  []byte
+	begun bool // the header has been read
+	done  bool // the trailer has
+	count uint64
 }
 
 // copyHeader is the signature, no flags, no extension.
@@ -94,7 +66,7 @@ var copyHeader = []byte("PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
 
 var errCopy = errors.New("the server's COPY is not what it should be")
 
-// columns are those of part.statement.
+// columns are those of copyRows.
 const columns = 7
 
 // Write takes what came.
@@ -122,35 +94,48 @@ func (c *copied) take(b []byte) error {
 		}
 		b, c.begun = b[len(copyHeader):], true
 	}
-	for len(b) > 0 {
-		size, err := c.row(b)
+	for len(b) >= 2 {
+		if c.done {
+			return errCopy
+		}
+		if binary.BigEndian.Uint16(b) == 1<<16-1 { // the trailer
+			b, c.done = b[2:], true
+			continue
+		}
+		var fields [columns][]byte
+		size, err := fieldsOf(b, &fields)
 		if err != nil {
 			return err
 		}
 		if size == 0 {
 			break
 		}
+		if err := c.each(b[:size], &fields); err != nil {
+			return err
+		}
+		c.count++
 		b = b[size:]
 	}
 	c.rest = append(c.rest[:0], b...)
 	return nil
 }
 
-// row takes the first row of b, and returns its size; 0: it is not whole.
-func (c *copied) row(b []byte) (int, error) {
+// end says whether all of it came.
+func (c *copied) end() error {
+	if !c.done || len(c.rest) > 0 {
+		c.fault = errCopy
+	}
+	return c.fault
+}
+
+// fieldsOf finds the fields of the first row of b, and returns its size; 0: it is not whole.
+func fieldsOf(b []byte, fields *[columns][]byte) (int, error) {
 	if len(b) < 2 {
 		return 0, nil
 	}
-	switch n := int16(binary.BigEndian.Uint16(b)); {
-	case c.done:
-		return 0, errCopy
-	case n == -1:
-		c.done = true
-		return 2, nil
-	case n != columns:
+	if binary.BigEndian.Uint16(b) != columns {
 		return 0, errCopy
 	}
-	var fields [columns][]byte
 	at := 2
 	for i := range fields {
 		if len(b) < at+4 {
@@ -163,57 +148,23 @@ func (c *copied) row(b []byte) (int, error) {
 		if at += 4; len(b) < at+size {
 			return 0, nil
 		}
-		fields[i] = b[at : at+size]
+		fields[i] = b[at : at+size : at+size]
 		at += size
 	}
-	return at, c.event(&fields)
+	if len(fields[1]) != 8 || len(fields[2]) != 8 || len(fields[3]) != 16 || len(fields[5]) != 8 {
+		return 0, errCopy
+	}
+	return at, nil
 }
 
-func (c *copied) event(f *[columns][]byte) error {
-	if len(f[1]) != 8 || len(f[2]) != 8 || len(f[3]) != 16 || len(f[5]) != 8 {
-		return errCopy
+// foldable is what folding needs of a row's event. It shares memory with the row.
+func foldable(id events.StreamID, row []byte) (events.Event, error) {
+	var f [columns][]byte
+	if size, err := fieldsOf(row, &f); err != nil || size == 0 {
+		return events.Event{}, errors.Join(errCopy, err)
 	}
-	var id events.StreamID
-	if len(c.stream) > 0 && bytes.Equal(c.name, f[0]) {
-		id = c.stream[0].Stream
-	} else {
-		if err := c.flush(); err != nil {
-			return err
-		}
-		var err error
-		if id, err = events.ParseStreamID(string(f[0])); err != nil {
-			return fmt.Errorf("event at position %d: %w", asInt(f[2]), err)
-		}
-		c.name = append(c.name[:0], f[0]...)
-	}
-	from := len(c.data)
-	c.data = append(c.data, f[6]...) // where it grows, what was cut from it before stays as it is
-	c.stream = append(c.stream, events.Event{
+	return events.Event{
 		Stream: id, Version: uint64(asInt(f[1])), Position: uint64(asInt(f[2])), ID: uuid.UUID(f[3]),
-		Type: events.TypeOf(f[4]), Time: asTime(f[5]), Data: c.data[from:len(c.data):len(c.data)],
-	})
-	return nil
-}
-
-// flush yields the stream that is complete.
-func (c *copied) flush() error {
-	if len(c.stream) == 0 {
-		return nil
-	}
-	if err := events.CheckStream(c.stream, c.head); err != nil {
-		return err
-	}
-	c.events += uint64(len(c.stream))
-	err := c.yield(c.stream)
-	c.stream, c.data = c.stream[:0], c.data[:0]
-	return err
-}
-
-// end says whether all of it came, and yields the last stream.
-func (c *copied) end() error {
-	if !c.done || len(c.rest) > 0 {
-		return errCopy
-	}
-	c.fault = c.flush()
-	return c.fault
+		Type: events.TypeOf(f[4]), Time: asTime(f[5]), Data: f[6],
+	}, nil
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -12,9 +13,10 @@ import (
 )
 
 // Whole is all that the store holds now: one snapshot of the server, which a connection of its own
-// holds and exports, so that each part is read on another one. The server sorts the events by stream, in
-// its temporary files where they are many. While it is open the server keeps what is vacuumed
-// otherwise, of which the log has next to nothing.
+// holds and exports, so that several read it. The first call of Parts reads it, and puts it in the order
+// of streams in a temporary file in Config.TempDir, which takes about as much room as the log itself and
+// is gone when the whole is closed, or the process ends. While it is open the server keeps what is
+// vacuumed otherwise, of which the log has next to nothing.
 //
 // All that it does a reader may do (MigrateConfig.Reader), and a pooler in transaction mode may stand
 // before the server.
@@ -37,7 +39,10 @@ type whole struct {
 	snapshot string // its name, for the connections of the parts
 
 	mu   sync.Mutex // held while conn is used
-	conn *pgx.Conn
+	conn *pgx.Conn  // nil: closed
+
+	reading sync.RWMutex // held by who reads, so that Close does not take the file from under them
+	spread  *spread      // nil: not read yet, or closed
 }
 
 // The statements of a transaction that reads the whole log. Its limits are not those of a question.
@@ -91,45 +96,85 @@ func carryOut(ctx context.Context, conn *pgconn.PgConn, statements ...string) er
 
 func (w *whole) Head() events.Head { return w.head }
 
-// Close gives the snapshot up. What parts still read with it they may read to the end.
+// Close waits for who still reads.
 func (w *whole) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	hangUp(w.conn)
 	w.conn = nil
-	return nil
+	w.reading.Lock()
+	defer w.reading.Unlock()
+	if w.spread == nil {
+		return nil
+	}
+	err := w.spread.file.Close()
+	w.spread = nil
+	return err
 }
 
-// Parts asks a sample of the streams how many events they have.
+// Parts has about the same number of octets in each.
 func (w *whole) Parts(ctx context.Context, n int) ([]events.Part, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.conn == nil {
 		return nil, fmt.Errorf("read the whole log: %w", errClosed)
 	}
-	ends, err := cut(ctx, w.conn.PgConn(), max(n, 1))
+	n = max(n, 1)
+	if w.spread == nil {
+		if err := w.read(ctx, n); err != nil {
+			return nil, fmt.Errorf("read the whole log: %w", err)
+		}
+	}
+	total := int64(0)
+	for _, r := range w.spread.ranges {
+		total += r.octets
+	}
+	parts := []*part{{whole: w}}
+	seen := int64(0)
+	for _, r := range w.spread.ranges {
+		last := parts[len(parts)-1]
+		if len(last.ranges) > 0 && seen*int64(n) >= total*int64(len(parts)) {
+			last = &part{whole: w}
+			parts = append(parts, last)
+		}
+		last.ranges = append(last.ranges, r)
+		seen += r.octets
+	}
+	tally := events.NewTally(w.head.Position, len(parts))
+	out := make([]events.Part, len(parts))
+	for i, p := range parts {
+		p.tally = tally
+		out[i] = p
+	}
+	return out, nil
+}
+
+// read reads the log into a file.
+func (w *whole) read(ctx context.Context, connections int) error {
+	starts, err := cut(ctx, w.conn.PgConn(), int(min(w.head.Position/rangeEvents+1, mostRanges)))
 	if err != nil {
-		return nil, fmt.Errorf("read the whole log: %w", w.store.readFault(ctx, err))
+		return w.store.readFault(ctx, err)
 	}
-	tally := events.NewTally(w.head.Position, len(ends))
-	parts := make([]events.Part, len(ends))
-	from := ""
-	for i, end := range ends {
-		parts[i] = &part{whole: w, tally: tally, from: from, end: end}
-		from = end
+	s, err := newSpread(w.store.cfg.TempDir, starts)
+	if err != nil {
+		return err
 	}
-	return parts, nil
+	if err := s.read(ctx, w, connections); err != nil {
+		return errors.Join(err, s.file.Close())
+	}
+	w.spread = s
+	return nil
 }
 
 // sampleOf is how many streams are asked at most how long they are.
 const sampleOf = 20_000
 
-// selectSample has the bounds of parts with about the same number of events each.
+// selectSample has the bounds of ranges with about the same number of events each.
 const selectSample = `SELECT stream, version FROM tenantry.streams TABLESAMPLE BERNOULLI (
 		(SELECT CASE WHEN c.reltuples > $1::bigint THEN 100.0 * $1::bigint / c.reltuples ELSE 100 END FROM pg_class c WHERE c.oid = 'tenantry.streams'::regclass)
 	) WHERE version > 0 ORDER BY stream`
 
-// cut is the first stream behind each part; "" behind the last.
+// cut is where each of n ranges of streams begins; the first with "".
 func cut(ctx context.Context, conn *pgconn.PgConn, n int) ([]string, error) {
 	var streams []string
 	var upTo []int64 // events of the sample up to each stream
@@ -142,11 +187,11 @@ func cut(ctx context.Context, conn *pgconn.PgConn, n int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ends []string
+	starts := []string{""}
 	for i := range streams {
-		if len(ends)+1 < n && i > 0 && upTo[i-1]*int64(n) >= total*int64(len(ends)+1) {
-			ends = append(ends, streams[i])
+		if len(starts) < n && i > 0 && upTo[i-1]*int64(n) >= total*int64(len(starts)) {
+			starts = append(starts, streams[i])
 		}
 	}
-	return append(ends, ""), nil
+	return starts, nil
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/postgres"
@@ -14,7 +17,7 @@ import (
 )
 
 // all reads a whole log in two parts, one after the other, and says how many events it has.
-func all(ctx context.Context, s *postgres.Store, each func()) (count uint64, err error) {
+func all(ctx context.Context, s *postgres.Store) (count uint64, err error) {
 	w, err := s.Whole(ctx)
 	if err != nil {
 		return 0, err
@@ -27,7 +30,6 @@ func all(ctx context.Context, s *postgres.Store, each func()) (count uint64, err
 	for _, p := range parts {
 		if err := p.Streams(ctx, func(stream []events.Event) error {
 			count += uint64(len(stream))
-			each()
 			return nil
 		}); err != nil {
 			return count, err
@@ -65,7 +67,7 @@ func TestWhole_IsForReadersToo(t *testing.T) {
 	_, writer, reader := roles(t)
 	want := longLog(t, open(t, patient(writer)))
 	for _, url := range []string{writer, reader} {
-		if got, err := all(t.Context(), open(t, patient(url)), func() {}); err != nil || got != want {
+		if got, err := all(t.Context(), open(t, patient(url))); err != nil || got != want {
 			t.Errorf("got %d events, %v, want %d", got, err, want)
 		}
 	}
@@ -74,9 +76,68 @@ func TestWhole_IsForReadersToo(t *testing.T) {
 func TestWhole_ThroughAPooler_IsWholeAsWell(t *testing.T) {
 	s := open(t, patient(testservers.PgBouncer(t, database(t))))
 	want := longLog(t, s)
-	if got, err := all(t.Context(), s, func() {}); err != nil || got != want {
+	if got, err := all(t.Context(), s); err != nil || got != want {
 		t.Errorf("got %d events, %v, want %d", got, err, want)
 	}
+}
+
+// blocked opens a whole log, and asks for its parts while nobody may read the events; meanwhile is called when
+// the server has begun to.
+func blocked(t *testing.T, s *postgres.Store, url string, meanwhile func()) (uint64, error) {
+	t.Helper()
+	lock, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := lock.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	w, err := s.Whole(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := lock.Exec(t.Context(), `SET statement_timeout = 0; BEGIN; LOCK TABLE tenantry.events IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	type answer struct {
+		parts []events.Part
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		parts, err := w.Parts(t.Context(), 2)
+		answers <- answer{parts, err}
+	}()
+	for ask(t, url, `SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%' AND wait_event_type = 'Lock'`) != "2" {
+		if t.Context().Err() != nil {
+			t.Fatal("nobody waits for the lock")
+		}
+	}
+	meanwhile()
+	if _, err := lock.Exec(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	a := <-answers
+	if a.err != nil {
+		return 0, a.err
+	}
+	count := uint64(0)
+	for _, p := range a.parts {
+		if err := p.Streams(t.Context(), func(stream []events.Event) error {
+			count += uint64(len(stream))
+			return nil
+		}); err != nil {
+			return count, err
+		}
+	}
+	return count, nil
 }
 
 // The limits of a statement are those of a question, and a rebuild is none.
@@ -85,13 +146,7 @@ func TestWhole_TakesLongerThanAStatementMay(t *testing.T) {
 	s := open(t, patient(url))
 	want := longLog(t, s)
 	exec(t, url, `ALTER DATABASE `+ask(t, url, `SELECT current_database()::text`)+` SET statement_timeout = '500ms'`)
-	slow := false
-	got, err := all(t.Context(), s, func() {
-		if !slow {
-			slow = true // while the server has more to send
-			exec(t, url, `SET statement_timeout = 0; SELECT pg_sleep(0.7)`)
-		}
-	})
+	got, err := blocked(t, s, url, func() { exec(t, url, `SET statement_timeout = 0; SELECT pg_sleep(0.7)`) })
 	if err != nil || got != want {
 		t.Errorf("got %d events, %v, want %d", got, err, want)
 	}
@@ -101,18 +156,39 @@ func TestWhole_ServerThatDiesHalfWay_IsAnErrorAndNoShortResult(t *testing.T) {
 	url := database(t)
 	s := open(t, patient(url))
 	want := longLog(t, s)
-	killed := false
-	got, err := all(t.Context(), s, func() {
-		if !killed {
-			killed = true
-			exec(t, url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
-		}
+	got, err := blocked(t, s, url, func() {
+		exec(t, url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'`)
 	})
-	if !errors.Is(err, events.ErrUnavailable) || got >= want {
-		t.Errorf("got %d of %d events, %v, want ErrUnavailable before the end", got, want, err)
+	if !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("got %d of %d events, %v, want ErrUnavailable", got, want, err)
 	}
-	if got, err := all(t.Context(), s, func() {}); err != nil || got != want {
+	if got, err := all(t.Context(), s); err != nil || got != want {
 		t.Errorf("once more: got %d events, %v, want %d", got, err, want)
+	}
+}
+
+// What was killed leaves no file behind.
+func TestWhole_ThatIsOpen_HasNoFileInItsDirectory(t *testing.T) {
+	cfg := patient(database(t))
+	cfg.TempDir = t.TempDir()
+	s := open(t, cfg)
+	want := longLog(t, s)
+	w, err := s.Whole(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Parts(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(cfg.TempDir); err != nil || len(left) > 0 {
+		t.Errorf("got %v, %v, want no file that a kill would leave", left, err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	cfg.TempDir += "/none"
+	if got, err := all(t.Context(), open(t, cfg)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %d of %d events, %v, want an error for a directory that is not there", got, want, err)
 	}
 }
 
@@ -129,7 +205,7 @@ func TestWhole_LogWithAHole_IsAnErrorAndNoShortResult(t *testing.T) {
 			s := open(t, patient(url))
 			longLog(t, s)
 			exec(t, url, `SET session_replication_role = replica`+`; DELETE FROM tenantry.events WHERE `+hole)
-			if got, err := all(t.Context(), s, func() {}); err == nil || errors.Is(err, events.ErrUnavailable) || !strings.Contains(err.Error(), "damaged") {
+			if got, err := all(t.Context(), s); err == nil || errors.Is(err, events.ErrUnavailable) || !strings.Contains(err.Error(), "damaged") {
 				t.Errorf("got %d events, %v, want an error that says that the log is damaged", got, err)
 			}
 		})
