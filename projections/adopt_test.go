@@ -238,7 +238,7 @@ func TestAdopt_WhatCannotTakeThePlace_LeavesTheLiveOneAndIsRemoved(t *testing.T)
 		"live already":  {func(*stage) string { return "gen-0001" }, "live generation already"},
 		"another history": {func(s *stage) string {
 			other := newHistory(t)
-			for i := range len(log) {
+			for i := range log {
 				other.add(fmt.Sprintf("ten_x%d", i), events.TenantRegistered{Name: "X", HomeRegion: "eu-west"})
 			}
 			return s.buildFrom(&memorySource{id: s.source.id, log: other.log})

@@ -161,7 +161,7 @@ func TestProjector_ReadyForAWhile_HasSettled(t *testing.T) {
 	stop()
 	s.crash()
 	s.crash()
-	p, stop = s.start(Config{Settle: time.Millisecond})
+	_, stop = s.start(Config{Settle: time.Millisecond})
 	s.await("settled", func() bool {
 		b, err := os.ReadFile(filepath.Join(s.dir, "starts"))
 		return err == nil && string(b) == "gen-0001 0\n"

@@ -35,21 +35,28 @@ type turns struct {
 // take begins something, after waiting for what is being done, and says how it ends.
 func (t *turns) take(ctx context.Context, what string, yields context.CancelCauseFunc) (done func(), err error) {
 	for {
-		t.mu.Lock()
-		// Who yields does not go before what it would yield to.
-		if t.what == "" && (yields == nil || t.swaps == 0) {
-			defer t.mu.Unlock()
-			t.what, t.yields = what, yields
+		taken, changed := t.tryTake(what, yields)
+		if taken {
 			return t.done, nil
 		}
-		changed := t.next()
-		t.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// tryTake takes what is free; else changed is closed when it may be.
+func (t *turns) tryTake(what string, yields context.CancelCauseFunc) (taken bool, changed <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// Who yields does not go before what it would yield to.
+	if t.what != "" || yields != nil && t.swaps > 0 {
+		return false, t.next()
+	}
+	t.what, t.yields = what, yields
+	return true, nil
 }
 
 func (t *turns) done() {

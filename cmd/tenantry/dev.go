@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,7 @@ tenantry.json in the data directory.`,
 	flags.Var(regions, "region", "a region and the address of its query API; once for each region")
 	flags.Var(homes, "home-regions", "regions that a tenant's home may be in, besides those of --region")
 	flags.Var(newAddress("127.0.0.1:0"), "kafka-listen", "address of the embedded broker")
+	verify := addVerifyFlags(cmd)
 	kafka := addKafkaFlags(cmd, "brokers of a real Kafka, in place of the embedded one")
 	kafka.addTopicFlags(cmd)
 	addDatabaseFlags(cmd, "a database of PostgreSQL, in place of the embedded store")
@@ -58,7 +60,8 @@ tenantry.json in the data directory.`,
 		cfg := daemon.DevConfig{
 			DataDir: flagValue(cmd, "data-dir"), Listen: flagValue(cmd, "listen"), HomeRegions: homes.values,
 			KafkaListen: flagValue(cmd, "kafka-listen"),
-			Database:    database, Kafka: kafka.config(cmd), Observed: observed,
+			VerifyEvery: time.Duration(verify.every), Heal: flagValue(cmd, "heal") == "true",
+			Database: database, Kafka: kafka.config(cmd), Observed: observed,
 		}
 		for _, s := range regions.values {
 			r, err := parseRegion(s)

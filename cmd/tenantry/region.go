@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,7 @@ all tenants, and whoever reaches the query API could fetch it.`,
 	addSourceFlags(cmd)
 	flags.Var(newLink(), "bootstrap-from", "query API of another node, whose copy to begin with where there is none; empty: build it from the source")
 	flags.Bool("serve-snapshots", false, "give this node's whole copy to whoever asks the query API for it (GET /v1/snapshot)")
+	verify := addVerifyFlags(cmd)
 	kafka := addKafkaFlags(cmd, "brokers of Kafka")
 	flags.Var(newLink(), "trace-url", "OTLP/HTTP collector to send traces to, such as http://127.0.0.1:4318; empty: no tracing")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -54,6 +56,7 @@ all tenants, and whoever reaches the query API could fetch it.`,
 				Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"), Listen: flagValue(cmd, "listen"), Kafka: kafka.config(cmd),
 				Source:        source,
 				BootstrapFrom: flagValue(cmd, "bootstrap-from"), ServeSnapshots: flagValue(cmd, "serve-snapshots") == "true",
+				VerifyEvery: time.Duration(verify.every), Heal: flagValue(cmd, "heal") == "true",
 				Observed: observed,
 			})
 		}, "The query API answers at %s\n")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,8 +16,19 @@ import (
 // duration is a time that is not negative, such as 168h.
 type duration time.Duration
 
-func (d *duration) String() string { return time.Duration(*d).String() }
-func (d *duration) Type() string   { return "duration" }
+// String has no minutes and seconds that are none: 1h, and not 1h0m0s.
+func (d *duration) String() string {
+	s := time.Duration(*d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func (d *duration) Type() string { return "duration" }
 func (d *duration) Set(s string) error {
 	v, err := time.ParseDuration(s)
 	if err != nil || v < 0 {
@@ -75,6 +87,17 @@ func (f *kafkaFlags) config(cmd *cobra.Command) daemon.Kafka {
 		k.Partitions, k.Replication, k.MinInSync = f.partitions.value, f.replication.value, f.minInSync.value
 	}
 	return k
+}
+
+// verifyFlags say whether and how a node holds its copy against the source by itself.
+type verifyFlags struct{ every duration }
+
+func addVerifyFlags(cmd *cobra.Command) *verifyFlags {
+	f := &verifyFlags{every: duration(time.Hour)}
+	flags := cmd.Flags()
+	flags.Var(&f.every, "verify-every", "how often a node compares its copy with the source of truth in the background, such as 1h; 0: never")
+	flags.Bool("heal", false, "mend by itself what is then found to differ; else it is told in the log, /v1/status and the metrics")
+	return f
 }
 
 const defaultConns = 10

@@ -203,7 +203,7 @@ func TestStatus_ShowsEveryRegion_AndFailsWhereOneIsNotWell(t *testing.T) {
 
 func TestStatus_OfACopyThatIsBeingBuilt_SaysThatItsStalenessIsUnknown(t *testing.T) {
 	server := httptest.NewServer(answering(200, "application/json",
-		`{"region":"eu-west","node":"n","ready":false,"position":3,"staleness_ms":9223372036854,"quarantined":[]}`))
+		`{"region":"eu-west","node":"n","ready":false,"position":3,"staleness_ms":null,"quarantined":[]}`))
 	defer server.Close()
 	r := tenantry(t, "status", "--query", server.URL).exits(exitFailed, "is not ready").prints("unknown")
 	if strings.Contains(r.stdout, "h47m") {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -31,10 +30,6 @@ with --query. Exit code 1 where one does not answer or is not ready.`,
 	return cmd
 }
 
-// neverComplete is the staleness, in milliseconds, of a copy that was never known to be complete:
-// the longest time there is.
-const neverComplete = int64(math.MaxInt64 / time.Millisecond)
-
 // regionStatus is what a node says of itself, as far as it is shown.
 type regionStatus struct {
 	Region      string           `json:"region"`
@@ -43,7 +38,7 @@ type regionStatus struct {
 	Generation  string           `json:"generation"`
 	StoreID     string           `json:"store_id"`
 	Position    uint64           `json:"position"`
-	StalenessMS *int64           `json:"staleness_ms"`
+	StalenessMS *int64           `json:"staleness_ms"` // nil: not known
 	Quarantined []jsontext.Value `json:"quarantined"`
 }
 
@@ -80,7 +75,7 @@ func runStatus(cmd *cobra.Command, _ []string) error {
 			failed = append(failed, fmt.Errorf("region %s at %s is not ready: %s/readyz?verbose says why", s.Region, urls[name], urls[name]))
 		}
 		staleness := "unknown"
-		if s.StalenessMS != nil && *s.StalenessMS < neverComplete {
+		if s.StalenessMS != nil {
 			staleness = (time.Duration(*s.StalenessMS) * time.Millisecond).String()
 		}
 		fmt.Fprintf(w, "%s\t%t\t%d\t%s\t%d\t%s\t%s\t%s\n", s.Region, s.Ready, s.Position, staleness,
