@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 
@@ -111,6 +112,9 @@ func runReplay(cmd *cobra.Command) error {
 	mode, err := checkReplay(cmd)
 	if err != nil {
 		return err
+	}
+	if _, own := cmd.ErrOrStderr().(*os.File); own { // else this process does other things too: a test's
+		gentle()
 	}
 	log, err := quietLogger(cmd)
 	if err != nil {
