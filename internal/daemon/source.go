@@ -20,7 +20,7 @@ type Source struct {
 	// PasswordFile is of the database, where the URL is one's.
 	PasswordFile string
 	Trust
-	// TempDir is where all of it is sorted when a catalogue is read whole; "": the system's directory for
+	// TempDir is where all of it is sorted when it is read whole; "": the system's directory for
 	// temporary files.
 	TempDir string
 }
@@ -40,6 +40,7 @@ func (p *process) openSource(s Source) (replay.Source, error) {
 			return nil, err
 		}
 		d := &databaseSource{cfg: Database{URL: s.URL, PasswordFile: s.PasswordFile, MaxConns: sourceConns}.config(p.telemetry)}
+		d.cfg.TempDir = s.TempDir
 		p.onClose(d.close)
 		return d, nil
 	case "http", "https":
