@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -34,13 +35,15 @@ func (f *follower) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var failure error // written before the channel of messages is closed
+	// Asked by each partition that finds its offset gone, and the same for all.
+	same := sync.OnceValue(func() error { return f.checkLast(ctx, f.model.Progress()) })
 	sub := kafka.NewSubscriber(f.cfg.Cluster, kafka.SubscriberConfig{
 		InFlight:     inFlight,
 		FetchBytes:   fetchBytes,
 		StartOffsets: func(ctx context.Context, _ string) (map[int]int64, error) { return f.startOffsets(ctx) },
 		OnOutOfRange: func(ctx context.Context, _ string, partition int, offset int64) (int64, error) {
 			f.log.Warn("the topic does not hold the next offset: going on by position", "partition", partition, "offset", offset)
-			if err := f.checkLast(ctx, f.model.Progress()); err != nil {
+			if err := same(); err != nil {
 				return 0, err
 			}
 			return f.offsetAfter(ctx, partition)
