@@ -43,3 +43,11 @@ func number(t *testing.T, variable string, byDefault uint64) uint64 {
 	}
 	return n
 }
+
+// fewer is the second number where tests are to be short.
+func fewer(usual, short uint64) uint64 {
+	if testing.Short() {
+		return short
+	}
+	return usual
+}

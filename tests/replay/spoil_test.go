@@ -254,7 +254,7 @@ func spoilFiles(t *testing.T, r *rand.Rand, dir string, b *base) (did []string) 
 		}
 		end := max(len(bytes.TrimRight(octets, "\x00")), 1)
 		at := min(r.IntN(end), max(len(octets)-1, 0))
-		what := ""
+		var what string
 		switch r.IntN(8) {
 		case 0:
 			octets, what = octets[:at], fmt.Sprintf("cut %s at %d of %d", name, at, end)
