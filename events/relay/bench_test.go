@@ -10,6 +10,7 @@ import (
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/embedded"
 	"github.com/tenantry/tenantry/events/kafka"
+	"github.com/tenantry/tenantry/internal/testservers"
 )
 
 // fill appends about n events like those of an import: a batch of five a tenant.
@@ -68,7 +69,42 @@ func BenchmarkRelay_StoreToTopic(b *testing.B) {
 	b.ReportMetric(float64(published)/b.Elapsed().Seconds(), "events/s")
 }
 
-// The same without a broker and without a disk: what the relay itself costs.
+// Everything once more, behind what is there, while the relay runs.
+func BenchmarkReplay_OfTheWholeTopic(b *testing.B) {
+	const partitions = 12
+	store := openStore(b, b.TempDir())
+	end := fill(b, store, 100_000)
+	for name, address := range map[string]func() string{
+		"embedded broker": func() string { return openBroker(b, b.TempDir(), "").Addr() },
+		"Apache Kafka":    func() string { return testservers.Kafka(b) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			cluster := connect(b, partitions, address())
+			r, err := New(Config{Store: store, Topic: KafkaTopic(cluster, topicName), Partitions: partitions, Logger: silent})
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(b.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- r.Run(ctx) }()
+			awaitPublished(ctx, b, r, store)
+			published := 0
+			for b.Loop() {
+				if _, err := r.Replay(ctx, Replay{}); err != nil {
+					b.Fatal(err)
+				}
+				published += int(end)
+			}
+			b.ReportMetric(float64(published)/b.Elapsed().Seconds(), "events/s")
+			stop()
+			if err := <-ended; err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// Store to topic without a broker and without a disk: what the relay itself costs.
 func BenchmarkRelay_StoreToNowhere(b *testing.B) {
 	const partitions = 12
 	store := newMemoryStore()
