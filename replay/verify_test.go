@@ -79,8 +79,7 @@ func TestVerify_NamesEachStreamThatDiffers_AndNoOther_WithWhatIsWrong(t *testing
 		if err != nil {
 			return err
 		}
-		other := slices.Clone(record)
-		copy(other[bytes.Index(other, []byte("Tenant 5")):], "Tenant 7")
+		other := bytes.ReplaceAll(record, []byte("Tenant 5"), []byte("Tenant 7"))
 		return errors.Join(
 			txn.Delete([]byte("t/ten_00002")),
 			txn.Set([]byte("t/ten_00005"), other),

@@ -31,7 +31,7 @@ const (
 func addRemote(cmd *cobra.Command, flag, what, fallback string) {
 	cmd.Flags().Var(newLink(), flag, what+" (default: that of the dev running on --data-dir, else "+fallback+")")
 	if cmd.Flags().Lookup("data-dir") == nil {
-		cmd.Flags().Var(newDirectory(defaultDir), "data-dir", "data directory of a running dev, to find its addresses")
+		cmd.Flags().Var(newDirectory(), "data-dir", "data directory of a running dev, to find its addresses")
 	}
 }
 

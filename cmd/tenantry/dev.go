@@ -36,7 +36,7 @@ tenantry.json in the data directory.`,
 		Args:    takesNone,
 	}
 	flags := cmd.Flags()
-	flags.Var(newDirectory(defaultDir), "data-dir", "where everything is kept")
+	flags.Var(newDirectory(), "data-dir", "where everything is kept")
 	flags.Var(newAddress("127.0.0.1:8080"), "listen", "address of the admin API")
 	flags.Var(regions, "region", "a region and the address of its query API; once for each region")
 	flags.Var(homes, "home-regions", "regions that a tenant's home may be in, besides those of --region")

@@ -31,7 +31,7 @@ all tenants, and whoever reaches the query API could fetch it.`,
 	}
 	flags := cmd.Flags()
 	flags.Var(newRegion(), "region", "the region's name")
-	flags.Var(newDirectory(defaultDir), "data-dir", "where the copy is kept, below regions/NAME")
+	flags.Var(newDirectory(), "data-dir", "where the copy is kept, below regions/NAME")
 	flags.Var(newAddress("127.0.0.1:8081"), "listen", "address of the query API")
 	flags.Var(newSource(), "source", "where the truth can be read: http(s):// of a catalogue, or postgres:// of the store")
 	addSourceFlags(cmd)

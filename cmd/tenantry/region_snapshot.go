@@ -84,7 +84,7 @@ there before is kept, and 'tenantry replay --rollback' goes back to it.`,
 
 func addCopyFlags(cmd *cobra.Command) {
 	cmd.Flags().Var(newRegion(), "region", "the region's name")
-	cmd.Flags().Var(newDirectory(defaultDir), "data-dir", "data directory of the region's node, or of a dev")
+	cmd.Flags().Var(newDirectory(), "data-dir", "data directory of the region's node, or of a dev")
 	addOutput(cmd)
 }
 

@@ -46,7 +46,7 @@ region, is always refused.
 	}
 	flags := cmd.Flags()
 	flags.Var(newRegion(), "region", "the region to replay")
-	flags.Var(newDirectory(defaultDir), "data-dir", "data directory of the region's node, or of a dev")
+	flags.Var(newDirectory(), "data-dir", "data directory of the region's node, or of a dev")
 	flags.Var(newSource(), "source", "where the truth can be read: http(s):// of a catalogue, or postgres:// of the store; empty: that of the dev")
 	addSourceFlags(cmd)
 	flags.Var(newTenantID(), "tenant", "the one tenant to replay; empty: all")

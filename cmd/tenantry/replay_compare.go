@@ -106,7 +106,7 @@ func (c *comparing) unknown(r *replay.Report) error {
 
 // counted is what was compared, in words.
 func (c *comparing) counted(r *replay.Report) string {
-	what := fmt.Sprintf("%s tenants, %s entries", thousands(r.Tenants), thousands(r.Entries))
+	what := counting(r.Tenants, "tenant") + " in " + thousands(r.Entries) + " entries"
 	if !c.tenant.IsZero() {
 		what = c.tenant.String()
 		if c.state == replay.TenantPurged {
@@ -252,6 +252,14 @@ func replayDryRun(cmd *cobra.Command, r *daemon.Replay) error {
 		return err
 	}
 	return printf(cmd, "that is %.1f%%, more than --max-change %s: it would be refused without --force\n", 100*report.Change().Part(), limit)
+}
+
+// counting is a number of things, of which many have an s more: 1 tenant, 1,000 tenants.
+func counting(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return thousands(n) + " " + thing + "s"
 }
 
 // thousands is a number with its thousands apart.

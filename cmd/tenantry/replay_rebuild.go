@@ -24,8 +24,8 @@ func replayRebuild(cmd *cobra.Command, r *daemon.Replay) error {
 			TookMS int64 `json:"took_ms"`
 		}{out, out.Took.Milliseconds()})
 	}
-	text := fmt.Sprintf("%s: rebuilt as %s at position %d in %.1f s (%.0f events a second): %s tenants, %s hostnames\n", out.Region, out.Generation, out.Position,
-		out.Took.Seconds(), float64(out.Events)/max(out.Took.Seconds(), 0.001), thousands(out.Tenants), thousands(out.Hostnames))
+	text := fmt.Sprintf("%s: rebuilt as %s at position %d in %.1f s (%.0f events a second): %s, %s\n", out.Region, out.Generation, out.Position,
+		out.Took.Seconds(), float64(out.Events)/max(out.Took.Seconds(), 0.001), counting(out.Tenants, "tenant"), counting(out.Hostnames, "hostname"))
 	if c := out.Change; c != nil {
 		text += fmt.Sprintf("than %s it has %d more tenants, databases and groups, %d that differ, %d fewer, and %s elsewhere; %d are newer\n",
 			out.Before, c.Added, c.Changed, c.Removed, count(c.Hostnames, "hostname"), c.Newer)

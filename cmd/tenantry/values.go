@@ -55,8 +55,8 @@ func (c *checked) Set(s string) error {
 }
 
 // newDirectory is where something is kept.
-func newDirectory(value string) *checked {
-	return &checked{value: value, kind: "directory", check: func(s string) error {
+func newDirectory() *checked {
+	return &checked{value: defaultDir, kind: "directory", check: func(s string) error {
 		if s == "" {
 			return errors.New("it needs a directory, such as " + defaultDir)
 		}
