@@ -206,6 +206,16 @@ func read(t *testing.T, dir string) map[string]file {
 	return files
 }
 
+// keep has a file of a directory in all copies that are made from now on.
+func (b *base) keep(t *testing.T, dir, name string) {
+	t.Helper()
+	f, there := read(t, dir)[name]
+	if !there {
+		t.Fatalf("%s has no %s", dir, name)
+	}
+	b.files[name] = f
+}
+
 // write makes a copy of the directory, with holes where there are zeros.
 func (b *base) write(t *testing.T, dir string) {
 	t.Helper()
