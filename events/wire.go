@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -70,6 +71,22 @@ func (r Record) IsWatermark() bool { return r.Event.Stream.IsZero() }
 
 // Key is the Kafka key: the stream, so that one stream's events keep their order; "" for a watermark.
 func (r Record) Key() string { return r.Event.Stream.String() }
+
+// watermarks is the namespace of the watermarks' IDs.
+var watermarks = uuid.MustParse("c0a5d1f2-0f5b-4a0e-9d53-6f1f4a9b7e35")
+
+// WatermarkID is the ID of a watermark: it is derived from that of the event that the watermark's
+// position names (none at position 0), so that whoever finds it can tell whether its own history has
+// that very event there. A store that was restored to an earlier past, and has grown since, has
+// another. Never to be changed: the watermarks of every release are read by every later one.
+func WatermarkID(event uuid.UUID, position uint64, partition int, at time.Time) uuid.UUID {
+	var name [16 + 8 + 8 + 8]byte
+	copy(name[:], event[:])
+	binary.BigEndian.PutUint64(name[16:], position)
+	binary.BigEndian.PutUint64(name[24:], uint64(partition))
+	binary.BigEndian.PutUint64(name[32:], uint64(at.UnixMicro()))
+	return uuid.NewSHA1(watermarks, name[:])
+}
 
 // Headers calls put with each header of the record, in a fixed order.
 func (r Record) Headers(put func(name, value string)) {

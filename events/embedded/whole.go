@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -195,8 +196,7 @@ func (r *reader) read(w *wholeLog, name []byte, now state) ([]events.Event, erro
 			return nil, err
 		}
 	}
-	for i := len(r.back) - 1; i >= 0; i-- {
-		s := r.back[i]
+	for _, s := range slices.Backward(r.back) {
 		if r.events, err = appendEvents(r.events, r.values[s.from:s.to], id, name, s.last); err != nil {
 			return nil, err
 		}

@@ -154,10 +154,11 @@ func (w *whole) copy(ctx context.Context, rows *copied, statement string) error 
 		hangUp(conn)
 		<-conn.PgConn().CleanupDone() // where the connection was given up in the middle, somebody is at work on that
 	}()
-	if err = w.copyOn(ctx, conn.PgConn(), rows, statement); rows.fault != nil {
+	err = w.copyOn(ctx, conn.PgConn(), rows, statement)
+	switch {
+	case rows.fault != nil:
 		return rows.fault // the reason for what went wrong behind it
-	}
-	if err != nil {
+	case err != nil:
 		return w.store.readFault(ctx, err)
 	}
 	return nil

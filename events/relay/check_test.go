@@ -61,7 +61,7 @@ func checkPartition(p int, records []events.Record, want, log []events.Event, st
 			if m.position > 0 {
 				m.event = log[m.position-1].ID
 			}
-			if id := markID(m, p); r.Event.ID != id {
+			if id := m.id(p); r.Event.ID != id {
 				return fmt.Errorf("record %d, a watermark, has ID %s, want %s", i, r.Event.ID, id)
 			}
 			if n < len(want) && want[n].Position <= r.Event.Position {

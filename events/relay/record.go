@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"encoding/binary"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,23 +17,11 @@ type mark struct {
 	time     time.Time // zero: no mark
 }
 
-// markSpace is the namespace of the watermarks' IDs.
-var markSpace = uuid.MustParse("c0a5d1f2-0f5b-4a0e-9d53-6f1f4a9b7e35")
-
-// markID derives a watermark's ID from the event that its position names, so that a relay
-// which finds the watermark can tell whether its own store has that very event there. A
-// store that was restored to an earlier past, and has grown since, has another. Never to be
-// changed: the watermarks of every release are read by every later one.
-func markID(m mark, partition int) uuid.UUID {
-	var name [16 + 8 + 8 + 8]byte
-	copy(name[:], m.event[:])
-	binary.BigEndian.PutUint64(name[16:], m.position)
-	binary.BigEndian.PutUint64(name[24:], uint64(partition))
-	binary.BigEndian.PutUint64(name[32:], uint64(m.time.UnixMicro()))
-	return uuid.NewSHA1(markSpace, name[:])
+func (m mark) id(partition int) uuid.UUID {
+	return events.WatermarkID(m.event, m.position, partition, m.time)
 }
 
-// truncate cuts a watermark's time to what markID and the header both keep. It cuts
+// truncate cuts a watermark's time to what its ID and the header both keep. It cuts
 // downwards, so that what the mark says stays true.
 func truncate(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
@@ -77,7 +64,7 @@ func (b *builder) add(r events.Record) {
 
 func (b *builder) mark(m mark, previous uint64) {
 	b.add(events.Record{
-		Event:    events.Event{ID: markID(m, b.partition), Type: events.TypeWatermark, Position: m.position, Time: m.time},
+		Event:    events.Event{ID: m.id(b.partition), Type: events.TypeWatermark, Position: m.position, Time: m.time},
 		Previous: previous, Partitions: b.partitions,
 	})
 }

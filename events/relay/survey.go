@@ -199,7 +199,7 @@ func (r *Relay) compare(ctx context.Context, s *survey, partition int, l last) (
 		previous, expected := position, id
 		if record.IsWatermark() {
 			previous = record.Previous
-			expected = markID(mark{position: position, event: id, time: record.Event.Time}, partition)
+			expected = events.WatermarkID(id, position, partition, record.Event.Time)
 			if !isFence(record.Record) {
 				f.marked = record.Event.Time
 			}

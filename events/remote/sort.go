@@ -78,7 +78,8 @@ func (s *sorter) close() error { return s.file.Close() }
 func (s *sorter) add(e *events.Event) error {
 	name := e.Stream.String()
 	from := len(s.batch)
-	b := append(s.batch, byte(len(name))) // an ID has 67 octets at most
+	b := s.batch
+	b = append(b, byte(len(name))) // an ID has 67 octets at most
 	b = append(b, name...)
 	to := len(b)
 	b = binary.AppendUvarint(b, e.Version)

@@ -26,7 +26,7 @@ func (l *Log) Whole(ctx context.Context) (events.Whole, error) {
 	return w, nil
 }
 
-func (l *Log) whole(ctx context.Context) (_ *whole, err error) {
+func (l *Log) whole(ctx context.Context) (*whole, error) {
 	head, err := l.Head(ctx)
 	if err != nil {
 		return nil, err
@@ -35,19 +35,15 @@ func (l *Log) whole(ctx context.Context) (_ *whole, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, sorter.close())
-		}
-	}()
-	if err = l.readPatiently(ctx, head, func(e events.Event) error { return sorter.add(&e) }); err != nil {
-		return nil, err
+	err = l.readPatiently(ctx, head, func(e events.Event) error { return sorter.add(&e) })
+	if err == nil {
+		err = l.sameHistory(ctx, head)
 	}
-	if err = l.sameHistory(ctx, head); err != nil {
-		return nil, err
+	if err == nil {
+		err = sorter.finish()
 	}
-	if err = sorter.finish(); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, sorter.close())
 	}
 	return &whole{head: head, sorter: sorter}, nil
 }
