@@ -36,7 +36,7 @@ func secured(t *testing.T, token string) (url, caFile string, store uuid.UUID) {
 	return s.URL, caFile, store
 }
 
-func sourceAt(t *testing.T, s Source) *process {
+func opening(t *testing.T) *process {
 	t.Helper()
 	p := &process{telemetry: Telemetry{Log: silent}}
 	t.Cleanup(func() {
@@ -58,7 +58,7 @@ func TestSource_BehindTLSAndAToken_IsRead(t *testing.T) {
 	}
 	write("expired\n")
 	given := Source{URL: url, Trust: Trust{CAFile: ca, TokenFile: token}}
-	source, err := sourceAt(t, given).openSource(given)
+	source, err := opening(t).openSource(given)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestSource_BehindTLSAndAToken_IsRead(t *testing.T) {
 		t.Errorf("got %+v, %v", head, err)
 	}
 	strange := Source{URL: url, Trust: Trust{TokenFile: token}}
-	source, err = sourceAt(t, strange).openSource(strange)
+	source, err = opening(t).openSource(strange)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestSource_WhatDoesNotFit_IsRefusedSayingWhatToDo(t *testing.T) {
 		"has to have one token":          {URL: "https://catalogue.example", Trust: Trust{TokenFile: empty}},
 		"token-file: open " + dir + "/x": {URL: "https://catalogue.example", Trust: Trust{TokenFile: dir + "/x"}},
 	} {
-		if _, err := sourceAt(t, s).openSource(s); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+		if _, err := opening(t).openSource(s); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%+v: got %v, want %q", s, err, want)
 		}
 	}
