@@ -324,6 +324,10 @@ func (f *follower) applyOne(u *update, d delivery) (gap, error) {
 		if n := len(u.Progress().Partitions); r.Partitions > 0 && r.Partitions != n {
 			return gap{}, fmt.Errorf("%w: the topic is published in %d partitions, the copy was made from %d", errDiverged, r.Partitions, n)
 		}
+		// A topic that was made anew from a store with another past may go on just where this copy is.
+		if id, ok := u.Progress().EventAt(position); ok && r.Event.ID != events.WatermarkID(id, position, d.partition, r.Event.Time) {
+			return gap{}, fmt.Errorf("%w: the topic tells of another event at position %d", errDiverged, position)
+		}
 		part.Offset = d.offset + 1
 		part.Position = max(part.Position, position)
 		// No later than now: a relay whose clock is ahead must not make this copy look fresh.

@@ -73,7 +73,7 @@ func TestProjector_LostTail_IsNoticedByTheNextWatermark(t *testing.T) {
 	for p, records := range published(n.source.id, log, partitions, byKey(partitions)) {
 		last := records[len(records)-1].Event.Position
 		n.mustDeliver(records[:len(records)/2]...)
-		n.mustDeliver(watermark(n.source.id, p, head, last, now))
+		n.mustDeliver(watermark(n.source.id, p, log[head-1], last, now))
 	}
 	checkEquals(t, n.model, log)
 	if got := n.model.Progress().Position(); got != head {
@@ -170,7 +170,7 @@ func TestProjector_RecordsOfAnotherStoreBetweenOurs_CostUsNoneOfOurs(t *testing.
 	n := newNode(t, 1, log)
 	n.source.away = true // so that nothing can be healed
 	ours := published(n.source.id, log, 1, byKey(1))[0]
-	foreign := watermark(uuid.New(), 0, 2, 2, time.Now())
+	foreign := watermark(uuid.New(), 0, log[1], 2, time.Now())
 	batch := []record{foreign, ours[0], ours[1], foreign, foreign, ours[2]}
 	n.mustDeliver(append(batch, ours[3:]...)...)
 	n.source.away = false
@@ -200,13 +200,37 @@ func TestProjector_AnotherEventAtTheSamePosition_IsAnotherHistory(t *testing.T) 
 	}
 }
 
+// A topic that was made anew from a restored store may have the next record just where this copy
+// looks for it, with the positions that it expects.
+func TestProjector_WatermarkOfAnotherPast_IsAnotherHistory(t *testing.T) {
+	const partitions = 2
+	log := roster(t, 4)
+	n := newNode(t, partitions, log)
+	head := log[len(log)-1]
+	previous := make([]uint64, partitions)
+	for p, records := range published(n.source.id, log, partitions, byKey(partitions)) {
+		n.mustDeliver(records...)
+		previous[p] = records[len(records)-1].Event.Position
+	}
+	for p := range partitions {
+		n.mustDeliver(watermark(n.source.id, p, head, previous[p], time.Now()))
+	}
+	other := head
+	other.ID = uuid.New()
+	for p := range partitions { // the partition that the event is in, and one that is not
+		if err := n.deliver(watermark(n.source.id, p, other, previous[p], time.Now())); !errors.Is(err, errDiverged) {
+			t.Errorf("partition %d: got %v, want errDiverged", p, err)
+		}
+	}
+}
+
 // A topic that was given more partitions: what is new is in those that this node does not read.
 func TestProjector_TopicPublishedInMorePartitions_IsAnotherHistory(t *testing.T) {
 	log := roster(t, 2)
 	n := newNode(t, 1, log)
 	ours := published(n.source.id, log, 1, byKey(1))[0]
 	n.mustDeliver(ours[:2]...)
-	same := watermark(n.source.id, 0, ours[1].Event.Position, ours[1].Event.Position, time.Now())
+	same := watermark(n.source.id, 0, ours[1].Event, ours[1].Event.Position, time.Now())
 	same.Partitions = 1
 	n.mustDeliver(same)
 	more := same
@@ -225,7 +249,7 @@ func TestProjector_GapsInAllPartitionsAtOnce_ReadTheLogOnce(t *testing.T) {
 	var last []record
 	for p, records := range byPartition {
 		n.mustDeliver(records[:1]...) // so that none begins where the other does
-		last = append(last, watermark(n.source.id, p, uint64(len(log)), records[len(records)-1].Event.Position, time.Now()))
+		last = append(last, watermark(n.source.id, p, log[len(log)-1], records[len(records)-1].Event.Position, time.Now()))
 	}
 	n.source.read = 0
 	for i := range last { // the furthest first, and in batches of their own

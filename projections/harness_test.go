@@ -232,10 +232,13 @@ func published(storeID uuid.UUID, log []events.Event, partitions int, place func
 	return out
 }
 
-// watermark says that the partition is complete up to a position.
-func watermark(storeID uuid.UUID, partition int, position, previous uint64, at time.Time) record {
+// watermark says that the partition is complete up to an event.
+func watermark(storeID uuid.UUID, partition int, upTo events.Event, previous uint64, at time.Time) record {
+	at = at.Truncate(time.Microsecond)
 	return record{partition: partition, Record: events.Record{
-		Event:    events.Event{ID: uuid.New(), Type: events.TypeWatermark, Position: position, Time: at},
+		Event: events.Event{
+			ID: events.WatermarkID(upTo.ID, upTo.Position, partition, at), Type: events.TypeWatermark, Position: upTo.Position, Time: at,
+		},
 		Previous: previous, StoreID: storeID,
 	}}
 }

@@ -95,8 +95,12 @@ func (s *stage) publish(upTo int, lose ...uint64) {
 		s.previous[p] = e.Position
 	}
 	s.sent = upTo
+	var last events.Event
+	if upTo > 0 {
+		last = s.source.log[upTo-1]
+	}
 	for p := range partitions {
-		s.produce(p, watermark(s.source.id, p, uint64(upTo), s.previous[p], time.Now()).Record)
+		s.produce(p, watermark(s.source.id, p, last, s.previous[p], time.Now()).Record)
 	}
 }
 

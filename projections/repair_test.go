@@ -135,7 +135,7 @@ func TestRepair_WhateverIsWrongWithAStream_EndsAsTheSourceSays(t *testing.T) {
 				if len(records) > 0 {
 					last = records[len(records)-1].Event.Position
 				}
-				n.mustDeliver(watermark(n.source.id, p, uint64(len(log)), last, log[0].Time))
+				n.mustDeliver(watermark(n.source.id, p, log[len(log)-1], last, log[0].Time))
 			}
 			want := sumsOf(t, n.model)
 			if test.change != nil {

@@ -58,6 +58,16 @@ func (p *Progress) Last() Partition {
 	return last
 }
 
+// EventAt is the ID of the event at a position, where that is the last one of its partition.
+func (p *Progress) EventAt(position uint64) (id uuid.UUID, ok bool) {
+	for _, part := range p.Partitions {
+		if part.LastEvent == position && position > 0 {
+			return part.LastID, true
+		}
+	}
+	return uuid.Nil, false
+}
+
 // Position is the one up to which everything was applied, over all partitions.
 func (p *Progress) Position() uint64 {
 	if len(p.Partitions) == 0 {
