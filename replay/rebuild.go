@@ -32,6 +32,8 @@ type RebuildConfig struct {
 	Force     bool
 	Progress  func(stage string, done, total uint64)
 	FreeSpace func(dir string) (uint64, error) // nil: ask the kernel
+	// SourceOctets is what the source needs on the same disk for each of its events while it is read.
+	SourceOctets uint64
 	Patience  time.Duration                    // see [VerifyConfig]
 	Logger    *slog.Logger
 }
@@ -178,7 +180,7 @@ func roomFor(cfg RebuildConfig, info Info, head events.Head) error {
 		}
 		need = live + live/2
 	}
-	if err := diskspace.Need(cfg.FreeSpace, string(cfg.Dir), need+diskspace.CompactionRoom); err != nil {
+	if err := diskspace.Need(cfg.FreeSpace, string(cfg.Dir), need+head.Position*cfg.SourceOctets+diskspace.CompactionRoom); err != nil {
 		return fmt.Errorf("build beside the live generation: %w", err)
 	}
 	return nil

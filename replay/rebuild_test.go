@@ -171,6 +171,10 @@ func TestRebuild_ThatMayNotBe_ChangesNothing_AndSaysWhatToDo(t *testing.T) {
 		"a source that dies":    {good, &memorySource{id: s.id, log: s.log, dies: 20}, nil, events.ErrUnavailable, "the connection is gone"},
 		"a source that is away": {good, &memorySource{fails: events.ErrUnavailable}, nil, events.ErrUnavailable, "ask the source"},
 		"a disk that is full":   {good, s, func(c *RebuildConfig) { c.FreeSpace = func(string) (uint64, error) { return 5 << 20, nil } }, readmodel.ErrDiskFull, "has 5 MiB free"},
+		"no room for the source": {good, s, func(c *RebuildConfig) {
+			c.SourceOctets = 1 << 30
+			c.FreeSpace = func(string) (uint64, error) { return 10 << 30, nil }
+		}, readmodel.ErrDiskFull, "has 10240 MiB free"},
 		"stopped by who began it": {good, s, func(c *RebuildConfig) {
 			// In the middle of what is built.
 			c.Progress = func(string, uint64, uint64) {}
