@@ -34,8 +34,8 @@ type RebuildConfig struct {
 	FreeSpace func(dir string) (uint64, error) // nil: ask the kernel
 	// SourceOctets is what the source needs on the same disk for each of its events while it is read.
 	SourceOctets uint64
-	Patience  time.Duration                    // see [VerifyConfig]
-	Logger    *slog.Logger
+	Patience     time.Duration // see [VerifyConfig]
+	Logger       *slog.Logger
 }
 
 // Rebuilt is what a rebuild has made.
