@@ -92,6 +92,38 @@ func TestProjector_LiveGenerationDamagedAtTheStart_ServesTheOneBefore(t *testing
 	}
 }
 
+// The node builds because the store was replaced, and a replay is faster.
+func TestAdopt_WhileTheNodeBuildsBesideTheLiveOne_ComesInPlaceOfThat(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log)
+	s.publish(len(log))
+	p, _ := s.start(Config{})
+	s.awaitPosition(p, len(log))
+	s.source.mu.Lock()
+	s.source.held, s.source.id = make(chan struct{}), uuid.New()
+	s.source.mu.Unlock()
+	s.previous, s.sent = [partitions]uint64{}, 0
+	s.await("it builds", func() bool {
+		s.publish(len(log))
+		_, err := os.Stat(filepath.Join(s.dir, "gen-0002.building"))
+		return err == nil
+	})
+	// Another one has built beside it: that is promoted, and waits for nothing.
+	name := "gen-0003"
+	if _, err := Build(t.Context(), BuildConfig{Source: (&memorySource{id: s.source.id, log: log}).Whole, Dir: filepath.Join(s.dir, name), Partitions: partitions}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Adopt(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitPosition(p, len(log))
+	if got := p.Generation(); got != name || p.Live().Progress().StoreID != s.source.id {
+		t.Errorf("serves %s of %s, want %s of %s", got, p.Live().Progress().StoreID, name, s.source.id)
+	}
+	checkEquals(t, p.Live(), log)
+	s.await("following", func() bool { return p.Following() == nil })
+}
+
 // crash is a start that ends before the node has settled.
 func (s *stage) crash() {
 	s.t.Helper()

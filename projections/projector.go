@@ -201,13 +201,14 @@ func (p *Projector) Run(ctx context.Context) error {
 	}()
 	rebuilds, tries := pace{longest: time.Minute}, troubles{log: p.log, why: &p.trouble}
 	for {
-		err := p.keep(ctx)
+		f := p.current.Load()
+		err := p.keep(ctx, f)
 		if errors.Is(err, errOtherStore) || errors.Is(err, errDiverged) {
 			p.log.Warn("building a new generation from the source of truth", "reason", err)
 			why := err.Error()
 			p.trouble.Store(&why)
 			if rebuilds.wait(ctx) == nil {
-				err = p.rebuild(ctx)
+				err = p.rebuild(ctx, f)
 			}
 		}
 		switch {
@@ -221,12 +222,11 @@ func (p *Projector) Run(ctx context.Context) error {
 	}
 }
 
-// keep keeps the live model up to date, or builds one where there is none, until something else
+// keep keeps the live model up to date, or builds one where there is none (nil), until something else
 // has to be done: the error says what.
-func (p *Projector) keep(ctx context.Context) error {
-	f := p.current.Load()
+func (p *Projector) keep(ctx context.Context, f *follower) error {
 	if f == nil {
-		return p.rebuild(ctx)
+		return p.rebuild(ctx, nil)
 	}
 	c := f.course.Load()
 	if c == nil {

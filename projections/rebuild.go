@@ -11,17 +11,12 @@ import (
 )
 
 // rebuild builds a generation from the source of truth, turns look-ups to it, and removes the
-// others. Until it is whole the one before goes on serving. Where there is none, a generation that
-// is handed over meanwhile is as good, and comes in its place.
-func (p *Projector) rebuild(ctx context.Context) error {
-	before := p.current.Load()
+// others. Until it is whole the one before (nil: there is none) goes on serving. A generation that is handed
+// over meanwhile is as good, and comes in its place.
+func (p *Projector) rebuild(ctx context.Context, before *follower) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	yields := cancel
-	if before != nil {
-		yields = nil
-	}
-	done, err := p.turns.take(ctx, "building a generation from the source of truth", yields)
+	done, err := p.turns.take(ctx, "building a generation from the source of truth", cancel)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,11 +22,13 @@ var errYielded = errors.New("a generation that is given to the node takes the pl
 // turns lets one at a time change which generation is live, or what is in it besides what the
 // topic brings.
 type turns struct {
-	mu      sync.Mutex
-	what    string                  // is done now; "": nothing
-	yields  context.CancelCauseFunc // ends it where it may be interrupted; nil: it may not be
-	swaps   int                     // that wait for what yields to them
-	changed chan struct{}           // see next
+	mu     sync.Mutex
+	what   string                  // is done now; "": nothing
+	yields context.CancelCauseFunc // ends it where it may be interrupted; nil: it may not be
+	swaps  int                     // that wait for their turn: one at most
+	// swapping tells that what is done now is a swap.
+	swapping bool
+	changed  chan struct{} // see next
 
 	life  context.Context // the node's; nil: it has not begun
 	over  bool            // it ends
@@ -62,7 +65,7 @@ func (t *turns) tryTake(what string, yields context.CancelCauseFunc) (taken bool
 func (t *turns) done() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.what, t.yields = "", nil
+	t.what, t.yields, t.swapping = "", nil, false
 	close(t.next())
 	t.changed = nil
 }
@@ -75,13 +78,13 @@ func (t *turns) next() chan struct{} {
 	return t.changed
 }
 
-// swap begins to put another generation in the place of the live one. It does not wait, save for
-// what yields to it.
+// swap begins to put another generation in the place of the live one. It waits for all but another swap,
+// and has end what yields to it.
 func (t *turns) swap(ctx context.Context, what string) (done func(), err error) {
 	t.mu.Lock()
-	if t.what != "" && t.yields == nil {
+	if t.swapping || t.swaps > 0 {
 		defer t.mu.Unlock()
-		return nil, fmt.Errorf("%w: it is %s", ErrBusy, t.what)
+		return nil, fmt.Errorf("%w: it is %s", ErrBusy, cmp.Or(t.what, "about to change its generation"))
 	}
 	if t.yields != nil {
 		t.yields(errYielded)
@@ -91,7 +94,9 @@ func (t *turns) swap(ctx context.Context, what string) (done func(), err error) 
 	done, err = t.take(ctx, what, nil)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.swaps--; err != nil && t.what == "" {
+	t.swaps--
+	t.swapping = err == nil
+	if err != nil && t.what == "" {
 		close(t.next()) // who yielded may go on
 		t.changed = nil
 	}
