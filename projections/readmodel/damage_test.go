@@ -268,10 +268,10 @@ func TestOpen_OfAnyFileDamaged_IsRefusedOrHoldsWhatTheModelHeld(t *testing.T) {
 // offsets are some of the octets of a file, most of them where it is used.
 func offsets(random *rand.Rand, used, size int) []int {
 	var out []int
-	for range 10 {
+	for range 5 {
 		out = append(out, random.IntN(min(size, 40)), size-1-random.IntN(min(size, 20)))
 	}
-	for range 12 {
+	for range 8 {
 		if used > 0 {
 			out = append(out, random.IntN(used))
 		}

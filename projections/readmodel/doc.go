@@ -45,6 +45,17 @@
 // stands, in whatever order partitions deliver them. The store gives a hostname to one tenant
 // at a time, so that this is the store's own order.
 //
+// What is opened is whole: every table, the manifest and the logs that a kill has left are held against their
+// checksums, and updates that are missing in the middle are noticed. Anything else is [ErrUnusable],
+// and is built anew. (Measured: 0.9 s for 1M tenants, of 700 octets each.)
+//
+// # Generations
+//
+// A region's directory ([Dir]) holds one complete build beside another. [Writer] makes one at once, from
+// records in the order of their keys; it is built under a name that can never be the live one's, and promoted when it is
+// durable. [Inspection] is how a copy is compared while it serves, [Tx.Replace] and its like how it is
+// mended, [Inspection.WriteCopy] how another node gets it.
+//
 // Not guaranteed: that the last transactions survive a power cut. They are not synced; Kafka
 // has them.
 package readmodel
