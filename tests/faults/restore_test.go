@@ -203,13 +203,13 @@ func TestRestore_WithTheTopicDeleted_RegionsComeToTheRestoredPast(t *testing.T) 
 	again := func(n int) {
 		t.Helper()
 		c := command{method: "PUT", path: "/v1/tenants/ten_t1/config/redone", body: fmt.Sprintf(`{"value":%d}`, n), stream: "ten_t1"}
-		o, err := l.carryOut(c, fmt.Sprintf("redone-%d", n), r)
-		if err != nil {
+		if _, err := l.carryOut(c, fmt.Sprintf("redone-%d", n), r); err != nil {
 			t.Fatal(err)
 		}
 		// And one that it sends again as it was, which makes the same of it at the same position.
 		same := command{method: "PUT", path: "/v1/tenants/ten_t1/config/same", body: `{"value":1}`, stream: "ten_t1"}
-		if o, err = l.carryOut(same, "same", r); err != nil {
+		o, err := l.carryOut(same, "same", r)
+		if err != nil {
 			t.Fatal(err)
 		}
 		for _, node := range s.nodes {
