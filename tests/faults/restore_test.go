@@ -240,6 +240,16 @@ func TestRestore_WithTheTopicDeleted_RegionsComeToTheRestoredPast(t *testing.T) 
 	}
 	l.history.checked = before.Head()
 	again(2)
+	// Versions and positions are those that the nodes had before. That the past is another they see
+	// by the next watermark, a second later at most.
+	for _, node := range s.nodes {
+		if err := await(patience, node.name+" has the restored past", func() bool {
+			_, body, err := node.look("/v1/tenants/ten_t1")
+			return err == nil && strings.Contains(string(body), `"redone":2`)
+		}); err != nil {
+			t.Error(err)
+		}
+	}
 	l.check()
 	if err := s.stop(); err != nil {
 		t.Error(err)
