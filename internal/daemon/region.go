@@ -97,7 +97,7 @@ func OpenRegion(cfg RegionConfig) *Region {
 func controlled(cfg RegionConfig, node *replay.Node) *replay.Control {
 	c, err := replay.Serve(readmodel.Dir(cfg.Dir), node, cfg.Log.With("region", cfg.Name))
 	if err != nil {
-		cfg.Log.Error("a replay cannot reach this node while it runs", "region", cfg.Name, "err", err)
+		cfg.Log.Warn("a replay cannot reach this node while it runs", "region", cfg.Name, "err", err)
 		return nil
 	}
 	return c

@@ -2,6 +2,8 @@ package system
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,8 +204,19 @@ func change(t *testing.T, c *client, admin string) {
 	}
 }
 
+// copyTree copies the directory of a system that does not run. The sockets that one leaves that was
+// killed are nothing to be copied.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
+	sockets, err := filepath.Glob(filepath.Join(from, "regions", "*", "control.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sockets {
+		if err := os.Remove(s); err != nil && !errors.Is(err, fs.ErrNotExist) { // another copy is made at the same time
+			t.Fatal(err)
+		}
+	}
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
