@@ -46,6 +46,9 @@ func (tx *Tx) flush() error {
 		return err
 	}
 	for i, p := range tx.next.Partitions {
+		if i < len(tx.was.Partitions) && p == tx.was.Partitions[i] {
+			continue // stands there already
+		}
 		if err := tx.set(checkpointKey(i), encodeCheckpoint(i, p)); err != nil {
 			return err
 		}

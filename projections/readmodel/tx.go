@@ -33,6 +33,7 @@ type Quarantine struct {
 // events fold into them. It must not be used after the function that it was given to returns.
 type Tx struct {
 	txn  *badger.Txn
+	was  *Progress // what is stored
 	next *Progress
 	most int // octets that a transaction of Badger takes
 
@@ -88,6 +89,7 @@ func (m *Model) Update(fn func(*Tx) error) error {
 	}
 	txn := m.db.NewTransaction(true)
 	defer txn.Discard()
+	was := m.progress.Load()
 	m.tally.reset()
 	tx := &Tx{
 		tally:      &m.tally,
@@ -95,7 +97,8 @@ func (m *Model) Update(fn func(*Tx) error) error {
 		total:      m.sums.total,
 		txn:        txn,
 		most:       int(m.db.MaxBatchSize()),
-		next:       m.progress.Load().clone(),
+		was:        was,
+		next:       was.clone(),
 		tenants:    make(map[events.TenantID]*state[events.Tenant]),
 		databases:  make(map[events.DatabaseID]*state[events.Database]),
 		groups:     make(map[events.GroupID]*state[events.Group]),
