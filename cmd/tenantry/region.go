@@ -49,12 +49,9 @@ all tenants, and whoever reaches the query API could fetch it.`,
 			return err
 		}
 		return runServer(cmd, func(ctx context.Context) (server, error) {
-			source := sourceOfTruth(cmd)
-			// All else may be read-only, and where /tmp is in memory the log has no room in it.
-			source.TempDir = flagValue(cmd, "data-dir")
 			return daemon.OpenRegionServer(ctx, daemon.RegionServerConfig{
 				Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"), Listen: flagValue(cmd, "listen"), Kafka: kafka.config(cmd),
-				Source:        source,
+				Source:        sourceOfTruth(cmd),
 				BootstrapFrom: flagValue(cmd, "bootstrap-from"), ServeSnapshots: flagValue(cmd, "serve-snapshots") == "true",
 				VerifyEvery: time.Duration(verify.every), Heal: flagValue(cmd, "heal") == "true",
 				Observed: observed,

@@ -147,7 +147,7 @@ func OpenRegionServer(ctx context.Context, cfg RegionServerConfig) (_ *RegionSer
 		return nil, err
 	}
 	if cfg.Source.TempDir == "" {
-		cfg.Source.TempDir = cfg.DataDir // where there is room for a region, and nothing is in memory
+		cfg.Source.TempDir = cfg.DataDir // where there is room for a region, and nothing is in memory or read-only
 	}
 	source, err := s.openSource(cfg.Source)
 	if err != nil {
