@@ -205,8 +205,8 @@ func TestControl_OnlyThisUserCanConnect_AndNothingIsLeftAfterClose(t *testing.T)
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(string(dir))
-	if err != nil || len(left) != 1 || left[0].Name() != lockFile {
-		t.Errorf("left are %v, %v, want %s alone", left, err, lockFile)
+	if err != nil || len(left) != 1 || left[0].Name() != "control.lock" {
+		t.Errorf("left are %v, %v, want control.lock alone", left, err)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 
 const (
 	socketFile = "control.sock"
-	lockFile   = "control.lock"
 	// maxSocketPath is the longest path that a socket can have anywhere.
 	maxSocketPath = 100
 )
@@ -33,7 +32,7 @@ func listen(dir readmodel.Dir) (_ *socket, err error) {
 	if err := os.MkdirAll(string(dir), 0o750); err != nil {
 		return nil, fmt.Errorf("make the region's directory: %w", err)
 	}
-	unlock, err := lock(dir.Path(lockFile))
+	unlock, err := dir.ControlLock()
 	if err != nil {
 		return nil, fmt.Errorf("the control socket of %s: %w", dir, err)
 	}

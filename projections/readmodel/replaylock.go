@@ -11,7 +11,10 @@ import (
 // ErrReplaying says that somebody else builds a generation of this region. The error names the process.
 var ErrReplaying = errors.New("the region is being rebuilt already")
 
-const replayLock = "replay.lock"
+const (
+	replayLock  = "replay.lock"
+	controlLock = "control.lock"
+)
 
 // ReplayLock makes this process the one that builds generations of the region, until the function that it returns is
 // called or the process ends, however it does; else ErrReplaying. The node that serves the region
@@ -35,6 +38,22 @@ func (d Dir) ReplayLock() (unlock func() error, err error) {
 	who := fmt.Sprintf("process %d, since %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 	if err := errors.Join(f.Truncate(0), writeAt(f, who)); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the region for a rebuild: %w", err), f.Close())
+	}
+	return f.Close, nil
+}
+
+// ControlLock makes this process the one that answers a replay for the region, until the function
+// that it returns is called or the process ends; else ErrInUse.
+func (d Dir) ControlLock() (unlock func() error, err error) {
+	f, err := os.OpenFile(d.Path(controlLock), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	switch taken, err := flock(f); {
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+	case !taken:
+		return nil, errors.Join(fmt.Errorf("%w: a node answers there", ErrInUse), f.Close())
 	}
 	return f.Close, nil
 }
