@@ -16,7 +16,9 @@ type Comparison struct {
 	Tenants     uint64   // that the source has
 	Differences int      // streams that are not what the source says
 	Repairs     []Repair // that would mend them, or the first very many of them
-	Took        time.Duration
+	// Scanned are the sums of all that is stored in what was compared; nil: not known.
+	Scanned *readmodel.Sums
+	Took    time.Duration
 }
 
 // Verified is how a node's last comparison of its copy with the source of truth went.
@@ -101,8 +103,8 @@ func (p *Projector) verify(ctx context.Context) *Verified {
 	var c Comparison
 	in, err := p.Inspect()
 	if err == nil {
+		defer in.Close() // it never fails; what is healed is counted by it
 		c, err = p.cfg.Compare(ctx, in, verifyRate)
-		err = errors.Join(err, in.Close())
 	}
 	v := &Verified{At: at, Position: c.Position, Different: c.Differences}
 	switch {
@@ -126,7 +128,7 @@ func (p *Projector) verify(ctx context.Context) *Verified {
 	if !p.cfg.Heal {
 		return v
 	}
-	if v.Healed, err = p.healFrom(ctx, c); err != nil {
+	if v.Healed, err = p.healFrom(ctx, in, c); err != nil {
 		v.Error = err.Error()
 		p.log.Error("this copy was not healed, or not all of it", "healed", v.Healed, "err", err)
 		return v
@@ -136,13 +138,22 @@ func (p *Projector) verify(ctx context.Context) *Verified {
 }
 
 // healFrom mends what a comparison has found.
-func (p *Projector) healFrom(ctx context.Context, c Comparison) (healed int, err error) {
+func (p *Projector) healFrom(ctx context.Context, in *readmodel.Inspection, c Comparison) (healed int, err error) {
 	if c.Differences > healFew && uint64(c.Differences) > c.Tenants/healOneIn {
 		return 0, fmt.Errorf("%d streams differ, where the source has %d tenants: that is too much to be mended without a person who looks at it", c.Differences, c.Tenants)
 	}
 	if healed, err = p.Repair(ctx, c.Repairs); err != nil {
 		return healed, err
 	}
-	// What damage did to the copy behind the back of its sums is in them still.
-	return healed, p.current.Load().model.Recount(ctx)
+	// What damage did to the copy behind the back of its sums is in them still. The comparison has read all
+	// that there was, and what that came to is right for them now, too, unless somebody else has counted anew meanwhile.
+	m := p.current.Load().model
+	err = readmodel.ErrRecounted
+	if c.Scanned != nil {
+		err = m.Recounted(in, c.Scanned)
+	}
+	if errors.Is(err, readmodel.ErrRecounted) {
+		err = m.Recount(ctx)
+	}
+	return healed, err
 }

@@ -54,6 +54,26 @@ func TestProjector_ComparesItsCopyNowAndThen_AndTellsHowItWent(t *testing.T) {
 	}
 }
 
+// What the comparison has read need not be read again.
+func TestProjector_ThatHeals_CountsItsSumsByWhatWasCompared(t *testing.T) {
+	log := roster(t, 5)
+	s := newStage(t, log)
+	s.publish(len(log))
+	const bucket = 7
+	p, _ := s.start(Config{VerifyEvery: time.Millisecond, Heal: true, Compare: func(_ context.Context, in *readmodel.Inspection, _ int) (Comparison, error) {
+		scanned := in.Maintained()
+		scanned[bucket]++ // no scan would give this
+		return Comparison{Position: 15, Tenants: 5, Differences: 1, Scanned: &scanned}, nil
+	}})
+	s.await("a result", func() bool { return p.Verified() != nil })
+	if got := p.Live().Model().Sums()[bucket]; got == 0 {
+		t.Errorf("got %d, want what was handed over", got)
+	}
+	if v := p.Verified(); v.Error != "" {
+		t.Errorf("got %+v", v)
+	}
+}
+
 func TestProjector_AskedToCompare_DoesItOnceReady_AndAgainAfterAnotherGenerationHasCutItOff(t *testing.T) {
 	log := roster(t, 5)
 	s := newStage(t, log)

@@ -244,8 +244,8 @@ func (m *Model) Sums() Sums {
 	return m.sums.now
 }
 
-// ErrRecounted says that the sums were recounted since an inspection was begun, and that what it found
-// must not be counted once more. Begin another one.
+// ErrRecounted says that the sums were recounted since an inspection was begun, or that it is one of another model,
+// and that what it found must not be counted here. Begin another one.
 var ErrRecounted = errors.New("the sums were recounted meanwhile")
 
 // Recount puts the sums of what is stored in the place of those that were kept: after damage was
@@ -266,13 +266,16 @@ func (m *Model) Recount(ctx context.Context) error {
 	}
 }
 
+// Recount is [Model.Recounted] of the model that this is an inspection of.
+func (i *Inspection) Recount(scanned *Sums) error { return i.model.Recounted(i, scanned) }
+
 // Recounted is [Model.Recount] for somebody who has scanned all of an inspection already, before or after the
 // damage was mended: these are the sums of what he saw.
 func (m *Model) Recounted(i *Inspection, scanned *Sums) error {
 	// What an update does to the sums is the same whatever they were, so that the correction of an
 	// older moment is right for all that came after. But only once.
 	return m.Update(func(tx *Tx) error {
-		if m.recounts.Load() != i.recounts {
+		if i.model != m || m.recounts.Load() != i.recounts {
 			return ErrRecounted
 		}
 		for _, b := range scanned.Differing(&i.sums) {
