@@ -215,6 +215,10 @@ func (d *distant) Quarantined(ctx context.Context) (out []readmodel.Quarantine, 
 	return out, err
 }
 
+func (d *distant) Recount(ctx context.Context) error {
+	return d.client.call(ctx, http.MethodPost, d.path+"/recount", nil, nil)
+}
+
 // Close tells the node not to keep it. A node that cannot be told lets it go by itself.
 func (d *distant) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)

@@ -19,6 +19,7 @@ func Comparer(source Source, dir readmodel.Dir, log *slog.Logger) func(context.C
 	return func(ctx context.Context, in *readmodel.Inspection, rate int) (projections.Comparison, error) {
 		began := time.Now()
 		var c projections.Comparison
+		moment := &local{snapshot: in}
 		report, err := compare(ctx, VerifyConfig{
 			Source: source, Dir: string(dir), Rate: rate, Logger: log, AtHand: true,
 			Details: -1, // which streams, is enough
@@ -28,10 +29,11 @@ func Comparer(source Source, dir readmodel.Dir, log *slog.Logger) func(context.C
 				}
 				return nil
 			},
-		}, local{in})
+		}, moment)
 		if err != nil {
 			return projections.Comparison{}, err
 		}
+		c.Scanned = moment.sums.Load()
 		c.Position, c.Tenants, c.Differences, c.Took = report.Position, report.Tenants, report.Differences(), time.Since(began)
 		if c.Differences == 0 && report.WrongSums > 0 {
 			c.Differences = 1 // of the copy as a whole: nothing of it is answered wrongly, and it is to be counted anew

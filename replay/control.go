@@ -114,6 +114,7 @@ func (c *Control) routes() http.Handler {
 	on("GET "+protocol+"/inspections/{id}/quarantined", c.inSession(quarantined))
 	on("POST "+protocol+"/inspections/{id}/entries", c.inSession(c.entries))
 	on("POST "+protocol+"/inspections/{id}/copy", c.inSession(c.copy))
+	on("POST "+protocol+"/inspections/{id}/recount", c.inSession(recount))
 	on("POST "+protocol+"/repair", c.repair)
 	on("POST "+protocol+"/recount", func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, c.region.Recount(r.Context())
@@ -241,6 +242,10 @@ func record(s *session, _ http.ResponseWriter, r *http.Request) (any, error) {
 		Value []byte `json:"value"`
 		Found bool   `json:"found"`
 	}{value, value != nil}, err
+}
+
+func recount(s *session, _ http.ResponseWriter, r *http.Request) (any, error) {
+	return nil, s.Recount(r.Context())
 }
 
 func quarantined(s *session, _ http.ResponseWriter, r *http.Request) (any, error) {

@@ -75,6 +75,9 @@ func TestControl_ANodeAnswersOverItsSocket_WhatItAnswersInProcess(t *testing.T) 
 	if diff := cmp.Diff(want, got); diff != "" || len(got.Damaged) != 1 || got.Tenants != 2 {
 		t.Errorf("scan: got %d tenants, damaged %q (-node +over the socket):\n%s", got.Tenants, got.Damaged, diff)
 	}
+	if err := far.Recount(t.Context()); err != nil || region.recounted != want.Sums {
+		t.Errorf("recount of what was scanned: %v, and the sums are others", err)
+	}
 	set := new(BucketSet)
 	set.Add(readmodel.BucketOf(streamID(t, "ten_b")))
 	if diff := cmp.Diff(entriesOf(t, near, set), entriesOf(t, far, set)); diff != "" {

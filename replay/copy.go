@@ -76,7 +76,7 @@ func (c *counted) Write(b []byte) (int, error) {
 }
 
 // WriteCopy is the model's.
-func (l local) WriteCopy(ctx context.Context, w io.Writer, region string) (uint64, error) {
+func (l *local) WriteCopy(ctx context.Context, w io.Writer, region string) (uint64, error) {
 	from, ok := l.snapshot.(copier)
 	if !ok {
 		return 0, errors.New("it cannot be copied")

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -25,12 +26,13 @@ type fakeRegion struct {
 	sums    Sums
 	fail    error // what every call answers, where it is set
 
-	mu       sync.Mutex
-	repaired []projections.Repair
-	adopted  []string
-	recounts int
-	open     int // inspections
-	waiting  chan struct{}
+	mu        sync.Mutex
+	repaired  []projections.Repair
+	adopted   []string
+	recounts  int
+	recounted Sums
+	open      int // inspections
+	waiting   chan struct{}
 }
 
 func (f *fakeRegion) Info(context.Context) (Info, error) { return f.info, f.fail }
@@ -43,7 +45,7 @@ func (f *fakeRegion) Inspect(context.Context) (Inspection, error) {
 		return nil, f.fail
 	}
 	f.open++
-	return local{&fakeMoment{f}}, nil
+	return &local{snapshot: &fakeMoment{f}}, nil
 }
 
 func (f *fakeRegion) Repair(_ context.Context, repairs []projections.Repair) (int, error) {
@@ -101,6 +103,16 @@ func (m *fakeMoment) Record(key string) ([]byte, error) {
 		return nil, readmodel.ErrUnknown
 	}
 	return b, m.of.fail
+}
+
+func (m *fakeMoment) Scanned(context.Context, int) (*Sums, error) {
+	return nil, errors.New("read once more")
+}
+
+// Recount takes what was scanned before.
+func (m *fakeMoment) Recount(scanned *Sums) error {
+	m.of.recounted = *scanned
+	return m.of.fail
 }
 
 func (m *fakeMoment) Close() error {

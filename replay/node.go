@@ -37,7 +37,7 @@ func (n *Node) Inspect(context.Context) (Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return local{in}, nil
+	return &local{snapshot: in}, nil
 }
 
 // Repair is the projector's.

@@ -215,12 +215,12 @@ func (r *Rebuilt) check(ctx context.Context, cfg RebuildConfig, path string, bui
 	}
 	in, err := m.Inspect()
 	if err == nil {
-		err = errors.Join(r.compare(ctx, cfg, local{in}, built), in.Close())
+		err = errors.Join(r.compare(ctx, cfg, &local{snapshot: in}, built), in.Close())
 	}
 	return errors.Join(err, m.Close())
 }
 
-func (r *Rebuilt) compare(ctx context.Context, cfg RebuildConfig, next local, built *projections.Built) error {
+func (r *Rebuilt) compare(ctx context.Context, cfg RebuildConfig, next *local, built *projections.Built) error {
 	scanned, err := next.Scan(ctx, 0)
 	if err != nil {
 		return fmt.Errorf("read back what was built: %w", err)

@@ -19,7 +19,8 @@ type Region interface {
 	Inspect(ctx context.Context) (Inspection, error)
 	// Repair folds streams anew from the source, and says how many it changed.
 	Repair(ctx context.Context, repairs []projections.Repair) (int, error)
-	// Recount makes the sums that the copy keeps those that a scan gives.
+	// Recount makes the sums that the copy keeps those that a scan gives. An inspection that has read
+	// everything does it without another scan.
 	Recount(ctx context.Context) error
 	// Adopt makes a verified generation of the region's directory the live one. When it fails, the
 	// one before is live, and the new one is removed.
@@ -57,6 +58,9 @@ type Inspection interface {
 	Quarantined(ctx context.Context) ([]readmodel.Quarantine, error)
 	// Record is the value of a key; nil: there is none.
 	Record(ctx context.Context, key string) ([]byte, error)
+	// Recount makes the sums that the copy keeps those of what was stored at this moment, changed by what
+	// was written since. It is [readmodel.ErrRecounted] where somebody else has done so meanwhile.
+	Recount(ctx context.Context) error
 	Close() error
 }
 

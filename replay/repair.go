@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -56,22 +57,20 @@ func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
 		}
 		return flush()
 	}
-	report, err := Verify(ctx, cfg)
+	report, err := verify(ctx, cfg, func(in Inspection, r *Report) error {
+		if err := flush(); err != nil || r.Equal() {
+			return err
+		}
+		// What damage did to the copy behind the back of its sums is in them still: in those of every tenant
+		// that an entry named, also where one alone was mended.
+		return recounted(ctx, cfg.Region, in)
+	})
 	if err != nil {
-		return nil, err
-	}
-	if err := flush(); err != nil {
 		return nil, err
 	}
 	out := &RepairReport{Report: *report, Repaired: mended, Again: report.Position}
 	if report.Equal() {
 		return out, nil
-	}
-	if cfg.Tenant.IsZero() {
-		// What damage did to the copy behind the back of its sums is in them still.
-		if err := cfg.Region.Recount(ctx); err != nil {
-			return nil, fmt.Errorf("count the region's copy anew: %w", err)
-		}
 	}
 	cfg.Each = func(d Difference) error {
 		out.Left = append(out.Left, d)
@@ -87,6 +86,19 @@ func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
 	}
 	out.Again, err = recheck(ctx, cfg, found)
 	return out, err
+}
+
+// recounted has the copy count its sums anew, by what was read of the moment that was compared. Where that is
+// not at hand any more, all is read again.
+func recounted(ctx context.Context, region Region, in Inspection) error {
+	err := in.Recount(ctx)
+	if errors.Is(err, readmodel.ErrRecounted) || errors.Is(err, ErrSessionGone) {
+		err = region.Recount(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("count the region's copy anew: %w", err)
+	}
+	return nil
 }
 
 // recheck compares again what was mended, and says at which position.

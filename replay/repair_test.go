@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/tenantry/tenantry/projections"
 )
 
 func mended(t *testing.T, r Region, s Source, tenant string) (*RepairReport, []string) {
@@ -158,6 +160,56 @@ func TestRepair_OfOneTenant_LeavesTheOthersAsTheyAre(t *testing.T) {
 	}
 	_, lines := verified(t, r, s)
 	expect(t, lines, "missing ten_00005")
+}
+
+func TestRepair_OfEachTenantThatDiffers_LeavesNoWrongSum(t *testing.T) {
+	s := aCatalogue(t, 50, 16)
+	for _, over := range []string{"in process", "over the socket"} {
+		t.Run(over, func(t *testing.T) {
+			dir := aStopped(t, s)
+			damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+				return errors.Join(
+					txn.Set([]byte("t/ten_00006"), []byte("\x80")),
+					txn.Set([]byte("h/h0.t9.example"), append(binary.AppendUvarint(nil, 1<<40), "ten_00010"...)), // counts for ten_00010 now
+				)
+			})
+			var r Region = openStopped(t, dir, s)
+			if over == "over the socket" {
+				control(t, dir, r, sessionIdle)
+				r = client(t, dir)
+			}
+			for _, id := range []string{"ten_00006", "ten_00009"} {
+				if report, lines := mended(t, r, s, id); report.Repaired != 1 || len(report.Left) > 0 || len(lines) != 1 {
+					t.Errorf("%s: got %+v, %q", id, report, lines)
+				}
+			}
+			if report, lines := verified(t, r, s); !report.Equal() {
+				t.Errorf("then: got %+v, %q", report, lines)
+			}
+		})
+	}
+}
+
+// Another repair may have counted anew while this one mended.
+func TestRepair_WhereSomebodyElseHasCountedAnewMeanwhile_CountsAllAgain(t *testing.T) {
+	s := aCatalogue(t, 20, 17)
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error { return txn.Set([]byte("t/ten_00006"), []byte("\x80")) })
+	r := &overtaken{openStopped(t, dir, s)}
+	if report, _ := mended(t, r, s, ""); report.Repaired != 1 || len(report.Left) > 0 {
+		t.Errorf("got %+v", report)
+	}
+	if report, lines := verified(t, r.Stopped, s); !report.Equal() {
+		t.Errorf("then: got %+v, %q", report, lines)
+	}
+}
+
+// overtaken is a copy that is counted anew by another between what is mended and what is counted.
+type overtaken struct{ *Stopped }
+
+func (o *overtaken) Repair(ctx context.Context, repairs []projections.Repair) (int, error) {
+	n, err := o.Stopped.Repair(ctx, repairs)
+	return n, errors.Join(err, o.Recount(ctx))
 }
 
 func TestRepair_ACopyThatIsEqual_IsNotWrittenTo(t *testing.T) {

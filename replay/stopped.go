@@ -120,7 +120,7 @@ func (s *Stopped) Inspect(context.Context) (Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return local{in}, nil
+	return &local{snapshot: in}, nil
 }
 
 // Repair folds streams of the live generation anew.

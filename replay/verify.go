@@ -71,6 +71,11 @@ func (cfg *VerifyConfig) defaults() {
 // Verify compares a region's copy with the source, at the position at which the copy is now: nothing
 // is stopped, and what is folded meanwhile is none of it. It changes nothing.
 func Verify(ctx context.Context, cfg VerifyConfig) (*Report, error) {
+	return verify(ctx, cfg, func(Inspection, *Report) error { return nil })
+}
+
+// verify is Verify, and what is done then while the moment that was compared is at hand still.
+func verify(ctx context.Context, cfg VerifyConfig, then func(Inspection, *Report) error) (*Report, error) {
 	cfg.defaults()
 	began := time.Now()
 	info, err := cfg.Region.Info(ctx)
@@ -87,6 +92,9 @@ func Verify(ctx context.Context, cfg VerifyConfig) (*Report, error) {
 		return nil, fmt.Errorf("look into the region's copy: %w", err)
 	}
 	r, err := compare(ctx, cfg, in)
+	if err == nil {
+		err = then(in, r)
+	}
 	if err := errors.Join(err, in.Close()); err != nil {
 		return nil, err
 	}

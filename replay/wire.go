@@ -59,6 +59,7 @@ var errorCodes = []struct {
 	{"no-session", ErrSessionGone},
 	{"no-model", readmodel.ErrNoModel},
 	{"closed", readmodel.ErrClosed},
+	{"recounted", readmodel.ErrRecounted},
 	{"unusable", readmodel.ErrUnusable},
 	{"no-generation", readmodel.ErrNoGeneration},
 	{"in-use", readmodel.ErrInUse},
