@@ -284,9 +284,36 @@ func (c *comparison) wentOn(ctx context.Context, name string, position uint64, h
 	case events.HostnameDetached:
 		return p.Hostname.String() == name && holder.IsZero(), nil
 	case events.TenantPurged:
-		return holder.IsZero(), nil
+		if !holder.IsZero() {
+			return false, nil
+		}
+		return c.heldBefore(ctx, name, log[0])
 	}
 	return false, nil
+}
+
+// heldBefore tells whether a hostname was the tenant's until an event: a purge lets go all that are, and names none.
+func (c *comparison) heldBefore(ctx context.Context, name string, until events.Event) (held bool, err error) {
+	log, err := c.cfg.Source.Load(ctx, until.Stream, 0)
+	if err != nil {
+		return false, fmt.Errorf("read %s from the source: %w", until.Stream, err)
+	}
+	for _, e := range log {
+		if e.Version >= until.Version {
+			break
+		}
+		p, err := e.Payload()
+		if err != nil {
+			return false, nil //nolint:nilerr // it is in quarantine since, and the purge let nothing go
+		}
+		switch p := p.(type) {
+		case events.HostnameAttached:
+			held = held || p.Hostname.String() == name
+		case events.HostnameDetached:
+			held = held && p.Hostname.String() != name
+		}
+	}
+	return held, nil
 }
 
 func (r *Report) sourceEnd() uint64 { return r.Source }

@@ -193,6 +193,30 @@ func TestVerify_AHostnameOnItsWayBetweenPartitions_IsNoDifference(t *testing.T) 
 	}
 }
 
+// An entry may say that a hostname was let go when somebody was purged: that has to be somebody who had it.
+func TestVerify_AHostnameThatWasLetGoByAnothersPurge_IsNamed_AndMended(t *testing.T) {
+	h := &history{t: t}
+	h.add("ten_a", events.TenantRegistered{Name: "A", HomeRegion: "eu-west"}).
+		add("ten_a", events.HostnameAttached{Hostname: hostname(t, "a.example")}).
+		add("ten_b", events.TenantRegistered{Name: "B", HomeRegion: "eu-west"}).
+		add("ten_b", events.HostnameAttached{Hostname: hostname(t, "b.example")}).
+		add("ten_b", events.TenantDeactivated{}).add("ten_b", events.TenantPurged{})
+	s := &memorySource{id: uuid.New(), log: h.log}
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+		return txn.Set([]byte("h/a.example"), binary.AppendUvarint(nil, uint64(len(h.log))))
+	})
+	r := openStopped(t, dir, s)
+	_, lines := verified(t, r, s)
+	expect(t, lines, "different ten_a; a.example:  -> ten_a")
+	if report, _ := mended(t, r, s, ""); len(report.Left) > 0 {
+		t.Errorf("left are %+v", report.Left)
+	}
+	if report, lines := verified(t, r, s); !report.Equal() {
+		t.Errorf("after the repair: %q", lines)
+	}
+}
+
 func TestVerify_WhatTheSourceHasBeyondTheCopy_IsNoDifference(t *testing.T) {
 	s := aCatalogue(t, 100, 3)
 	for _, upTo := range [][]uint64{{100, 200, 300}, {0, 0, 1}, {400, 5, 77}} {
