@@ -56,40 +56,64 @@ func (f *follower) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	batches := make(chan []delivery)
+	gathered := make(chan struct{})
+	go func() {
+		defer close(gathered)
+		defer close(batches)
+		gather(ctx, messages, batches)
+	}()
+	defer func() { cancel(); <-gathered }()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
-	batch := make([]delivery, 0, batchRecords)
 	for {
 		select {
 		case <-sweep.C:
 			if err := f.sweep(); err != nil {
 				return err
 			}
-			continue
-		case msg, ok := <-messages:
+		case batch, ok := <-batches:
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if !ok {
 				return failure
 			}
-			batch = append(batch[:0], parse(msg))
-		}
-		for more := true; more && len(batch) < batchRecords; {
-			select {
-			case msg, ok := <-messages:
-				if more = ok; ok {
-					batch = append(batch, parse(msg))
-				}
-			default:
-				more = false
+			if err := f.apply(ctx, batch); err != nil {
+				return err
+			}
+			if f.trouble.Load() != nil {
+				f.trouble.Store(nil)
+			}
+			for _, d := range batch {
+				d.msg.Ack()
 			}
 		}
-		if err := f.apply(ctx, batch); err != nil {
-			return err
+	}
+}
+
+// gather parses messages, and hands over together what has come while the batch before was applied.
+// It returns when the context or the messages end.
+func gather(ctx context.Context, messages <-chan *message.Message, to chan<- []delivery) {
+	var batch []delivery
+	for {
+		from, ready := messages, to
+		if len(batch) == 0 {
+			ready = nil
 		}
-		if f.trouble.Load() != nil {
-			f.trouble.Store(nil)
+		if len(batch) == batchRecords {
+			from = nil
 		}
-		for _, d := range batch {
-			d.msg.Ack()
+		select {
+		case msg, ok := <-from:
+			if !ok {
+				return
+			}
+			batch = append(batch, parse(msg))
+		case ready <- batch:
+			batch = make([]delivery, 0, len(batch)) // the next one is about as large
+		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -81,10 +81,10 @@ type window struct {
 
 // entry is a record in the window. It has a message once that is about to be delivered.
 type entry struct {
-	record *Record
-	end    int64
-	msg    *message.Message
-	cancel context.CancelFunc
+	record   *Record
+	end      int64
+	msg      *message.Message
+	delivery *delivery
 }
 
 func (w *window) run() {
@@ -143,9 +143,8 @@ func (w *window) fill() bool {
 
 func (w *window) message(e *entry) *message.Message {
 	if e.msg == nil {
-		var ctx context.Context
-		ctx, e.cancel = context.WithCancel(w.ctx)
-		e.msg = messageOf(ctx, &delivery{topic: w.topic, partition: w.partition, end: e.end, record: e.record})
+		e.delivery = &delivery{Context: w.ctx, topic: w.topic, partition: w.partition, end: e.end, record: e.record}
+		e.msg = messageOf(e.delivery)
 	}
 	return e.msg
 }
@@ -157,7 +156,7 @@ func (w *window) settle() {
 		first := &w.entries[0]
 		select {
 		case <-first.msg.Acked():
-			first.cancel()
+			first.delivery.finish()
 			next := first.record.Offset + 1
 			*first = entry{}
 			w.entries = w.entries[1:]
@@ -187,8 +186,8 @@ func (w *window) rewind() {
 func (w *window) abandon() {
 	for i := range w.entries {
 		if e := &w.entries[i]; e.msg != nil {
-			e.cancel()
-			e.msg, e.cancel = nil, nil
+			e.delivery.finish()
+			e.msg, e.delivery = nil, nil
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -33,7 +34,7 @@ func recordOf(msg *message.Message, key string) Record {
 }
 
 // messageOf turns a record into a message. Of headers with the same name the last one counts.
-func messageOf(ctx context.Context, d *delivery) *message.Message {
+func messageOf(d *delivery) *message.Message {
 	record := d.record
 	metadata := make(message.Metadata, len(record.Headers))
 	uuid := ""
@@ -56,7 +57,6 @@ func messageOf(ctx context.Context, d *delivery) *message.Message {
 	}
 	msg := message.NewMessage(uuid, record.Value)
 	msg.Metadata = metadata
-	d.Context = ctx
 	msg.SetContext(d)
 	return msg
 }
@@ -75,13 +75,50 @@ func headerValues(headers []Header) string {
 	return all.String()
 }
 
-// delivery is the context of a delivered message. It knows where the message came from.
+// delivery is the context of a delivered message. It knows where the message came from, and ends
+// with its message or with its subscription.
 type delivery struct {
-	context.Context
-	topic     string
-	partition int
-	end       int64
-	record    *Record
+	context.Context // the subscription's
+	topic           string
+	partition       int
+	end             int64
+	record          *Record
+
+	mu     sync.Mutex
+	over   bool            // the message's time is over
+	own    context.Context // made for who asks; most consumers never do, and it costs more than all else here
+	cancel context.CancelFunc
+}
+
+// finish ends the context.
+func (d *delivery) finish() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
+	if d.cancel != nil {
+		d.cancel()
+	}
+}
+
+func (d *delivery) Done() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.own == nil {
+		d.own, d.cancel = context.WithCancel(d.Context)
+		if d.over {
+			d.cancel()
+		}
+	}
+	return d.own.Done()
+}
+
+func (d *delivery) Err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over {
+		return context.Canceled
+	}
+	return d.Context.Err()
 }
 
 type deliveryKey struct{}
