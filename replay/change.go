@@ -11,36 +11,73 @@ import (
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
-// Change is how much one copy differs from another that takes its place, in streams (tenants,
-// databases and groups) and in hostnames.
+// Change is how one copy differs from another that takes its place, in streams (tenants, databases and
+// groups) and in hostnames.
 type Change struct {
-	Added     int `json:"added"`
-	Changed   int `json:"changed"`
-	Removed   int `json:"removed"`
+	Added   int `json:"added"`
+	Changed int `json:"changed"`
+	Removed int `json:"removed"`
+	// Hostnames are answered with one tenant, and would be with another, or with none.
 	Hostnames int `json:"hostnames"`
+	// HostnamesAdded are answered with none, and would be with one.
+	HostnamesAdded int `json:"hostnames_added"`
 	// Newer are streams of which one of the two has later events: that is no change.
 	Newer int `json:"newer"`
 
-	Streams      int `json:"streams"` // that the larger of the two has
+	Streams      int `json:"streams"` // that there are before, as all hostnames
 	AllHostnames int `json:"all_hostnames"`
 }
 
-// Part is how much of all there is changes: of streams or of hostnames, whichever is more. It is 0 to 1.
+// Part is how much of what there is would be taken away or altered: of streams or of hostnames, whichever is
+// more. It is 0 to 1. What is added does not count, however much: a copy that has lost most of what it
+// had is just what is rebuilt, and a wrong source shows in what it does not have. For the same reason it is a
+// part of what there is before, and not of what there would be: a wrong source may be a large one.
 func (c Change) Part() float64 {
 	part := func(n, of int) float64 { return float64(n) / float64(max(of, n, 1)) }
-	return max(part(c.Added+c.Changed+c.Removed, c.Streams), part(c.Hostnames, c.AllHostnames))
+	return max(part(c.Changed+c.Removed, c.Streams), part(c.Hostnames, c.AllHostnames))
 }
 
 func (c Change) String() string {
-	return fmt.Sprintf("add %d, change %d and remove %d of %d tenants, databases and groups, and move %d of %d hostnames",
-		c.Added, c.Changed, c.Removed, c.Streams, c.Hostnames, c.AllHostnames)
+	return fmt.Sprintf("remove %d and change %d of the %d tenants, databases and groups that the region has, and take away or move %d of its %d hostnames; it would add %d, and %d hostnames",
+		c.Removed, c.Changed, c.Streams, c.Hostnames, c.AllHostnames, c.Added, c.HostnamesAdded)
 }
 
 // Change is what a rebuild would change, of which this is the comparison.
 func (r *Report) Change() Change {
-	return Change{
-		Added: r.Missing, Changed: r.Different, Removed: r.Extra + r.Damaged, Hostnames: r.Hostnames,
-		Streams: int(r.Streams), AllHostnames: int(r.Entries),
+	c := r.change
+	c.Streams = int(r.Streams) - c.Added + c.Removed
+	c.AllHostnames = int(r.Entries) - c.Streams
+	return c
+}
+
+// countTo adds what is wrong with a stream to what would change.
+func (d *Difference) countTo(c *Change) {
+	switch {
+	case !d.record:
+	case d.Kind == Missing:
+		c.Added++
+	case d.Kind == Extra:
+		c.Removed++
+	default:
+		c.Changed++
+	}
+	for _, h := range d.Hostnames {
+		switch {
+		case h.unreadable || h.Here == d.Stream:
+			c.Hostnames++
+		case h.Here.IsZero():
+			c.HostnamesAdded++
+		} // else it is told of the other stream, too, and counted there
+	}
+	if !d.Stream.IsZero() {
+		return // its keys that cannot be read are among these
+	}
+	for _, k := range d.Keys {
+		if _, ok := hostnameOf(string(k)); ok {
+			c.Hostnames++
+		} else {
+			c.Removed++
+		}
 	}
 }
 
@@ -76,13 +113,12 @@ type changing struct {
 	comparable bool // the two are of one store
 	newer      map[events.StreamID]bool
 
-	found         Change
-	liveN, nextN  int // streams
-	liveHN, nextH int // hostnames
+	found              Change
+	streams, hostnames int // of the live one
 }
 
 func (c *changing) change() Change {
-	c.found.Streams, c.found.AllHostnames = max(c.liveN, c.nextN), max(c.liveHN, c.nextH)
+	c.found.Streams, c.found.AllHostnames = c.streams, c.hostnames
 	return c.found
 }
 
@@ -92,22 +128,20 @@ func (c *changing) merge(ctx context.Context, a, b *pulled) error {
 	for okX || okY {
 		switch {
 		case !okY || okX && x.Key < y.Key:
-			count1(x, &c.liveN, &c.liveHN)
-			if err := c.note(ctx, &c.found.Removed, x, Entry{}); err != nil {
+			c.count(x)
+			if err := c.note(ctx, &c.found.Removed, &c.found.Hostnames, x, Entry{}); err != nil {
 				return err
 			}
 			x, okX = a.next()
 		case !okX || y.Key < x.Key:
-			count1(y, &c.nextN, &c.nextH)
-			if err := c.note(ctx, &c.found.Added, y, Entry{}); err != nil {
+			if err := c.note(ctx, &c.found.Added, &c.found.HostnamesAdded, y, Entry{}); err != nil {
 				return err
 			}
 			y, okY = b.next()
 		default:
-			count1(x, &c.liveN, &c.liveHN)
-			count1(y, &c.nextN, &c.nextH)
+			c.count(x)
 			if x.Digest != y.Digest {
-				if err := c.note(ctx, &c.found.Changed, x, y); err != nil {
+				if err := c.note(ctx, &c.found.Changed, &c.found.Hostnames, x, y); err != nil {
 					return err
 				}
 			}
@@ -118,16 +152,16 @@ func (c *changing) merge(ctx context.Context, a, b *pulled) error {
 	return nil
 }
 
-func count1(e Entry, streams, hostnames *int) {
+func (c *changing) count(e Entry) {
 	if _, ok := hostnameOf(e.Key); ok {
-		*hostnames++
+		c.hostnames++
 	} else {
-		*streams++
+		c.streams++
 	}
 }
 
-// note counts a key that differs, unless it does because one of the two is further.
-func (c *changing) note(ctx context.Context, as *int, e, other Entry) error {
+// note counts a key that differs, as a stream's or a hostname's, unless it does because one of the two is further.
+func (c *changing) note(ctx context.Context, stream, hostname *int, e, other Entry) error {
 	_, isHostname := hostnameOf(e.Key)
 	for _, id := range []events.StreamID{e.Stream, other.Stream} {
 		if id.IsZero() {
@@ -145,9 +179,9 @@ func (c *changing) note(ctx context.Context, as *int, e, other Entry) error {
 		}
 	}
 	if isHostname {
-		c.found.Hostnames++
+		*hostname++
 	} else {
-		*as++
+		*stream++
 	}
 	return nil
 }

@@ -212,6 +212,7 @@ func (c *comparison) difference(ctx context.Context, stream events.StreamID, hav
 		return nil, nil
 	}
 	slices.SortFunc(d.Hostnames, func(a, b HostnameDifference) int { return strings.Compare(a.Hostname, b.Hostname) })
+	d.record = wrong
 	switch {
 	case wanted && !recorded:
 		d.Kind = Missing
@@ -238,6 +239,7 @@ func (c *comparison) lostHostname(ctx context.Context, stream events.StreamID, n
 	position, holder, ok := claimOf(KV{Key: key, Value: value})
 	if !ok {
 		delete(c.damaged, key) // the repair of this stream writes it anew
+		lost.unreadable = true
 		return lost, nil
 	}
 	lost.Here = holder

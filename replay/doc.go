@@ -29,7 +29,8 @@
 //     hostname that is answered wrongly.
 //   - A repair changes what differs, and nothing else, and compares that again.
 //   - A source that is empty, another store, of another past, or behind the copy is refused before anything
-//     is changed; a rebuild that would change more than it may is, too.
+//     is changed; so is a rebuild that would take away or alter more of what the region has than it may. What it adds
+//     does not count: a region that has lost most of its tenants gets them back without being asked twice.
 //   - One rebuild, repair or rollback of a region runs at a time; a second one says who is first.
 //
 // Not guaranteed: that differences are found which somebody made on purpose to have the same 64-bit sums.

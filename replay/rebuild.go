@@ -26,9 +26,9 @@ type RebuildConfig struct {
 	Source Source
 	// Partitions is of the topic, for a region of which nothing is left that says it.
 	Partitions int
-	// MaxChange is how much of the copy may change at most, of 1.
+	// MaxChange is how much of what the copy has may be taken away or altered at most, of 1: see [Change.Part].
 	MaxChange float64
-	// Force goes on although more changes, or although the source is another store.
+	// Force goes on although that is more, or although the source is another store.
 	Force     bool
 	Progress  func(stage string, done, total uint64)
 	FreeSpace func(dir string) (uint64, error) // nil: ask the kernel
@@ -55,8 +55,9 @@ type Rebuilt struct {
 	Took   time.Duration `json:"-"`
 }
 
-// ErrTooMuchChange says that a rebuild would change more than it may. Nothing was changed.
-var ErrTooMuchChange = errors.New("the rebuild would change too much")
+// ErrTooMuchChange says that a rebuild would take away or alter more of what there is than it may. Nothing was
+// changed.
+var ErrTooMuchChange = errors.New("the rebuild would change too much of what the region has")
 
 // Rebuild builds a generation from the source beside the live one, reads it back, and has it take the live
 // one's place. Look-ups go on all the while. Whatever fails leaves the live generation as it was, and
@@ -243,7 +244,7 @@ func (r *Rebuilt) compare(ctx context.Context, cfg RebuildConfig, next *local, b
 		}
 		r.Change = &change
 		if change.Part() > cfg.MaxChange && !cfg.Force {
-			return fmt.Errorf("%w: it would %s, and --max-change is %g%%. Nothing was changed; --verify names them, and --force goes on if that is right",
+			return fmt.Errorf("%w: it would %s. --max-change is %g%% of what there is. Nothing was changed; --verify names them, and --force goes on if that is right",
 				ErrTooMuchChange, change, 100*cfg.MaxChange)
 		}
 		return nil

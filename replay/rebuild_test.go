@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestRebuild_OfAStoppedRegion_MakesWhatTheSourceSays_AndKeepsTheOneBefore(t 
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Change{Added: 1, Changed: 1, Removed: 1, Hostnames: 1, Streams: 310, AllHostnames: got.Change.AllHostnames}
+	want := Change{Added: 1, Changed: 1, Removed: 1, HostnamesAdded: 1, Streams: 310, AllHostnames: got.Change.AllHostnames}
 	if got.Generation != "gen-0002" || got.Before != "gen-0001" || got.Tenants != 300 || got.Position != uint64(len(s.log)) || got.Events != got.Position || *got.Change != want {
 		t.Errorf("got %+v with change %+v, want %+v", got, got.Change, want)
 	}
@@ -142,10 +143,10 @@ func TestRebuild_WhatIsOnlyNewer_IsNoChange(t *testing.T) {
 
 func TestRebuild_ThatMayNotBe_ChangesNothing_AndSaysWhatToDo(t *testing.T) {
 	s := aCatalogue(t, 100, 26)
-	gone := aStopped(t, s)
-	damage(t, gone, "gen-0001", func(txn *badger.Txn) error {
+	spoilt := aStopped(t, s)
+	damage(t, spoilt, "gen-0001", func(txn *badger.Txn) error {
 		for i := range 30 {
-			if err := txn.Delete(fmt.Appendf(nil, "t/ten_%05d", i)); err != nil {
+			if err := txn.Set(fmt.Appendf(nil, "t/ten_%05d", i), []byte{1}); err != nil {
 				return err
 			}
 		}
@@ -161,7 +162,7 @@ func TestRebuild_ThatMayNotBe_ChangesNothing_AndSaysWhatToDo(t *testing.T) {
 		want   error
 		text   string
 	}{
-		"too much changes":      {gone, s, nil, ErrTooMuchChange, "add 30, change 0 and remove 0 of 110 tenants, databases and groups"},
+		"too much changes":      {spoilt, s, nil, ErrTooMuchChange, "remove 0 and change 30 of the 110 tenants, databases and groups that the region has"},
 		"no events":             {good, &memorySource{id: s.id}, nil, ErrSourceEmpty, "is it the right one?"},
 		"no events, forced":     {good, &memorySource{id: s.id}, func(c *RebuildConfig) { c.Force = true }, ErrSourceEmpty, "is it the right one?"},
 		"another store":         {good, &memorySource{id: uuid.New(), log: s.log}, nil, ErrOtherStore, "give --force"},
@@ -197,15 +198,117 @@ func TestRebuild_ThatMayNotBe_ChangesNothing_AndSaysWhatToDo(t *testing.T) {
 			untouched(t, c.dir, "gen-0001")
 		})
 	}
-	cfg := rebuilding(gone, s)
+	cfg := rebuilding(spoilt, s)
 	cfg.Force = true
-	if got, err := Rebuild(t.Context(), cfg); err != nil || got.Change.Added != 30 {
+	if got, err := Rebuild(t.Context(), cfg); err != nil || got.Change.Changed != 30 {
 		t.Errorf("with --force: got %+v, %v", got, err)
 	}
 	cfg = rebuilding(good, &memorySource{id: uuid.New(), log: other.log})
 	cfg.Force = true
 	if got, err := Rebuild(t.Context(), cfg); err != nil || got.Tenants != 120 {
 		t.Errorf("another store, with --force: got %+v, %v", got, err)
+	}
+}
+
+// The limit is for what a region has and would lose: a source that lacks it is likely to be the wrong one.
+func TestRebuild_OfWhatARegionHasLost_NeedsNoForce_AndOfWhatTheSourceLacksItDoes(t *testing.T) {
+	s := aCatalogue(t, 100, 32)
+	keys := func(txn *badger.Txn, prefix string) (out [][]byte) {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefix)})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			out = append(out, it.Item().KeyCopy(nil))
+		}
+		return out
+	}
+	lose := func(txn *badger.Txn, prefixes ...string) (err error) {
+		for _, prefix := range prefixes {
+			for _, key := range keys(txn, prefix) {
+				err = errors.Join(err, txn.Delete(key))
+			}
+		}
+		return err
+	}
+	foreign := func(txn *badger.Txn, ids ...string) (err error) {
+		for _, id := range ids {
+			err = errors.Join(err, txn.Set([]byte("t/"+id), []byte{1}))
+		}
+		return err
+	}
+	for what, test := range map[string]struct {
+		damage  func(*badger.Txn) error
+		refused bool
+		part    float64
+	}{
+		"most tenants lost": {func(txn *badger.Txn) error {
+			return lose(txn, "t/ten_0000", "t/ten_0001", "t/ten_0002", "t/ten_0003", "t/ten_0004", "t/ten_0005", "t/ten_0006")
+		}, false, 0},
+		"everything lost":    {func(txn *badger.Txn) error { return lose(txn, "t/", "h/", "d/", "g/") }, false, 0},
+		"all hostnames lost": {func(txn *badger.Txn) error { return lose(txn, "h/") }, false, 0},
+		"one tenant left, which is right": {func(txn *badger.Txn) error {
+			return lose(txn, "h/", "d/", "g/", "t/ten_0000", "t/ten_0001", "t/ten_0002", "t/ten_0003", "t/ten_0004", "t/ten_0005", "t/ten_0006", "t/ten_0007", "t/ten_0008",
+				"t/ten_00090", "t/ten_00091", "t/ten_00092", "t/ten_00093", "t/ten_00094", "t/ten_00095", "t/ten_00096", "t/ten_00097", "t/ten_00098")
+		}, false, 0},
+		"one tenant left, which the source does not have": {func(txn *badger.Txn) error {
+			return errors.Join(lose(txn, "t/", "h/", "d/", "g/"), foreign(txn, "ten_other"))
+		}, true, 1},
+		"a few that the source does not have": {func(txn *badger.Txn) error { return foreign(txn, "ten_x", "ten_y", "ten_z") }, false, 3.0 / 113},
+		"many more that the source does not have": {func(txn *badger.Txn) error {
+			var ids []string
+			for i := range 40 {
+				ids = append(ids, fmt.Sprintf("ten_x%d", i))
+			}
+			return foreign(txn, ids...)
+		}, true, 40.0 / 150},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := aStopped(t, s)
+			damage(t, dir, "gen-0001", test.damage)
+			r, err := OpenStopped(dir, "eu-west", s, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, _ := verified(t, r, s)
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := report.Change().Part(); got != test.part {
+				t.Errorf("got %g of %+v, want %g", got, report.Change(), test.part)
+			}
+			got, err := Rebuild(t.Context(), rebuilding(dir, s))
+			if errors.Is(err, ErrTooMuchChange) != test.refused || err != nil && !test.refused {
+				t.Fatalf("got %v, want it refused: %t", err, test.refused)
+			}
+			if err == nil && *got.Change != report.Change() {
+				t.Errorf("did %+v, and a comparison before said %+v", *got.Change, report.Change())
+			}
+		})
+	}
+}
+
+func TestReport_OfRandomDamage_SaysWhatARebuildThenChanges(t *testing.T) {
+	s := aCatalogue(t, 200, 33)
+	for seed := range uint64(10) {
+		dir := aStopped(t, s)
+		r := rand.New(rand.NewPCG(seed, 4))
+		damage(t, dir, "gen-0001", func(txn *badger.Txn) error { return atRandom(txn, r, 30) })
+		region, err := OpenStopped(dir, "eu-west", s, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, _ := verified(t, region, s)
+		if err := region.Close(); err != nil {
+			t.Fatal(err)
+		}
+		cfg := rebuilding(dir, s)
+		cfg.MaxChange = 1
+		got, err := Rebuild(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *got.Change != report.Change() {
+			t.Errorf("seed %d: did %+v, and a comparison before said %+v", seed, *got.Change, report.Change())
+		}
 	}
 }
 

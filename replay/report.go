@@ -32,7 +32,8 @@ type Difference struct {
 	Hostnames []HostnameDifference `json:"hostnames,omitempty"`
 	Keys      []Key                `json:"keys,omitempty"` // that cannot be read
 
-	held []events.Hostname // all hostnames whose entry here names this stream
+	held   []events.Hostname // all hostnames whose entry here names this stream
+	record bool              // the record differs, and not only hostnames
 }
 
 // Key is a key of the copy, which may be any octets where it is damaged.
@@ -54,6 +55,8 @@ type HostnameDifference struct {
 	Hostname string          `json:"hostname"`
 	Here     events.StreamID `json:"here,omitzero"`   // zero: unknown here
 	Source   events.StreamID `json:"source,omitzero"` // zero: nobody's
+
+	unreadable bool // there is an entry here, and it says nothing
 }
 
 // repair is what to mend it with.
@@ -89,6 +92,8 @@ type Report struct {
 	// wrongly for it.
 	WrongSums int `json:"wrong_sums"`
 
+	change Change // without how many there are
+
 	Took time.Duration `json:"-"`
 }
 
@@ -110,4 +115,5 @@ func (r *Report) count(d *Difference) {
 		r.Damaged++
 	}
 	r.Hostnames += len(d.Hostnames)
+	d.countTo(&r.change)
 }

@@ -26,13 +26,15 @@ before stays, and --rollback goes back to it. Whatever fails changes nothing.
 
 --verify compares all that the region holds with the source, at the position that the
 region has, and names what differs: exit code 3 where anything does. --repair mends
-just that. --dry-run says what a rebuild would change. --tenant does one tenant alone.
+just that. --dry-run says what a rebuild would change: exit code 3 where it would change
+anything. --tenant does one tenant alone.
 
 The source of a dev's data directory is found by itself: the dev that runs on it, or its
 store. For the data directory of a region's node name it with --source, as for the
-node. A rebuild that would change more than --max-change is refused, as is a source
-that is another store, unless --force is given; a source that is empty, or behind the
-region, is always refused.
+node. A rebuild that would take away or alter more than --max-change of what the region
+has is refused, as is a source that is another store, unless --force is given; a source
+that is empty, or behind the region, is always refused. What a rebuild adds does not count
+as a change: a region that has lost most of its tenants gets them back without --force.
 
 ` + topicHelp,
 		Example: `  tenantry replay --region eu-west --data-dir tenantry-data
@@ -53,10 +55,10 @@ region, is always refused.
 	flags.Bool("verify", false, "compare, and change nothing; exit code 3 where anything differs")
 	flags.Bool("quick", false, "with --verify: go by the sums of the source that the last comparison has kept, brought up to date, where they are of the last 24 hours")
 	flags.Bool("repair", false, "compare, mend just what differs, and compare that again")
-	flags.Bool("dry-run", false, "say what a rebuild would add, change and remove, and change nothing")
+	flags.Bool("dry-run", false, "say what a rebuild would add, change and remove, and change nothing; exit code 3 where it would")
 	flags.Bool("rollback", false, "go back to the generation before")
-	flags.Var(&percent{value: "20%"}, "max-change", "of the region's tenants, databases and groups, how many a rebuild may change at most")
-	flags.Bool("force", false, "rebuild although more changes than --max-change, although the source is another store, or although the region never ran here")
+	flags.Var(&percent{value: "20%"}, "max-change", "of what the region has (tenants, databases, groups; hostnames), how much a rebuild may take away or alter at most")
+	flags.Bool("force", false, "rebuild although that takes away or alters more than --max-change, although the source is another store, or although the region never ran here")
 	flags.Var(&number{value: 12, min: 1, max: 1000}, "kafka-partitions", "partitions of the topic; asked only where nothing of the region is left that says it")
 	addTopicFlags(cmd)
 	addOutput(cmd)

@@ -23,8 +23,9 @@ type replayReport struct {
 	// still; of a repair.
 	Repaired *int                `json:"repaired,omitempty"`
 	Left     []replay.Difference `json:"left,omitempty"`
-	// Refused: a rebuild would be, by --max-change; of a dry run.
-	Refused bool `json:"refused,omitempty"`
+	// Change is what a rebuild would do, and Refused that it would be by --max-change; of a dry run.
+	Change  *replay.Change `json:"change,omitempty"`
+	Refused bool           `json:"refused,omitempty"`
 }
 
 // comparing is a comparison that is printed while it goes on, or collected for JSON.
@@ -241,17 +242,34 @@ func replayDryRun(cmd *cobra.Command, r *daemon.Replay) error {
 		return err
 	}
 	limit := cmd.Flag("max-change").Value.(*percent)
-	refused := c.tenant.IsZero() && report.Change().Part() > limit.of1()
+	change := report.Change()
+	refused := c.tenant.IsZero() && change.Part() > limit.of1()
 	if asJSON(cmd) {
 		out := c.asJSON(report)
-		out.Refused = refused
-		return printJSON(cmd, out)
+		out.Change, out.Refused = &change, refused
+		err = printJSON(cmd, out)
+	} else {
+		err = c.printDryRun(report)
 	}
-	if err := printf(cmd, "%s: a rebuild would add %s, change %s and remove %s: %s\n", report.Region, thousands(uint64(report.Missing)),
-		thousands(uint64(report.Different)), thousands(uint64(report.Extra+report.Damaged)), c.counted(report)); err != nil || !refused {
+	switch {
+	case err != nil || report.Equal():
 		return err
+	case refused:
+		err = fmt.Errorf("a rebuild of region %s would be refused: it takes away or alters %.1f%% of what there is, more than --max-change %s, and --force goes on if that is right",
+			report.Region, 100*change.Part(), limit)
+	default:
+		err = fmt.Errorf("a rebuild would change region %s", report.Region)
 	}
-	return printf(cmd, "that is %.1f%%, more than --max-change %s: it would be refused without --force\n", 100*report.Change().Part(), limit)
+	return &exitError{code: exitDiffers, err: err}
+}
+
+func (c *comparing) printDryRun(r *replay.Report) error {
+	text := fmt.Sprintf("%s: a rebuild would add %s, change %s and remove %s: %s\n", r.Region, thousands(uint64(r.Missing)),
+		thousands(uint64(r.Different)), thousands(uint64(r.Extra+r.Damaged)), c.counted(r))
+	if r.Differences() == 0 && !r.Equal() {
+		text += fmt.Sprintf("it would put %s right that the region keeps of itself\n", count(r.WrongSums, "sum"))
+	}
+	return printf(c.cmd, "%s", text)
 }
 
 // counting is a number of things, of which many have an s more: 1 tenant, 1,000 tenants.

@@ -102,14 +102,24 @@ func TestReplay_OfAStoppedDev_ReadsItsStore_NamesWhatDiffers_AndMendsIt(t *testi
 	if err := json.Unmarshal([]byte(out), &report, json.MatchCaseInsensitiveNames(true)); err != nil || report.Equal || report.Missing != 2 || len(report.Differences) != 4 {
 		t.Errorf("got %+v, %v from %s", report, err, out)
 	}
-	tenantry(t, args("--dry-run", "--max-change", "5%")...).exits(exitDone).prints("would be added", "a rebuild would add 2, change 1 and remove 1", "more than --max-change 5%: it would be refused")
-	tenantry(t, args("--max-change", "5%")...).exits(exitFailed, "the rebuild would change too much", "--force goes on")
+	tenantry(t, args("--dry-run")...).exits(exitDiffers, "a rebuild would change region eu-west\n").prints("would be added", "a rebuild would add 2, change 1 and remove 1")
+	tenantry(t, args("--dry-run", "--max-change", "3%")...).exits(exitDiffers, "a rebuild of region eu-west would be refused: it takes away or alters 3.4% of what there is, more than --max-change 3%").prints("remove 1")
+	tenantry(t, args("--dry-run", "--tenant", "ten_3")...).exits(exitDiffers, "a rebuild would change region eu-west\n").prints("ten_3 would be added")
+	tenantry(t, args("--dry-run", "--max-change", "3%", "--output", "json")...).exits(exitDiffers, "would be refused").prints(`"refused": true`, `"added": 2`, `"hostnames_added": 1`, `"streams": 28`)
+	tenantry(t, args("--max-change", "3%")...).exits(exitFailed, "the rebuild would change too much of what the region has", "--force goes on")
 	tenantry(t, args("--tenant", "ten_9")...).exits(exitDone).prints("ten_9 was removed: it was purged")
 	tenantry(t, args("--tenant", "ten_never")...).exits(exitDone).prints("ten_never was removed: the source has never had it")
 	tenantry(t, args("--tenant", "ten_3", "--verify")...).exits(exitDiffers, "differs").prints("ten_3 is missing")
 	tenantry(t, args("--repair")...).exits(exitDone).prints("ten_3 is missing", "mended 2, and what was mended is equal now")
 	tenantry(t, args("--verify")...).exits(exitDone).prints("eu-west is equal")
+	// One tenant's damage, mended alone, leaves nothing that is wrong.
+	spoil(t, region, func(txn *badger.Txn) error { return txn.Set([]byte("t/ten_4"), []byte{1}) })
+	tenantry(t, args("--tenant", "ten_4")...).exits(exitDone).prints("mended 1")
+	tenantry(t, args("--verify")...).exits(exitDone).prints("eu-west is equal")
 
+	spoil(t, region, func(txn *badger.Txn) error {
+		return errors.Join(txn.Delete([]byte("t/ten_3")), txn.Set([]byte("t/ten_4"), []byte{1}), txn.Delete([]byte("h/t5.example")), txn.Set([]byte("h/x.example"), append([]byte{3}, "ten_6"...)))
+	})
 	tenantry(t, args()...).exits(exitDone).prints("rebuilt as gen-0002", "no node runs")
 	tenantry(t, args("--rollback")...).exits(exitDone).prints("eu-west: back from gen-0002 to gen-0001; no node runs")
 }
