@@ -30,6 +30,9 @@ var (
 	// ErrUnavailable: the store cannot take the batch now (it is closed, its disk is full, its
 	// server is away). Retry later.
 	ErrUnavailable = errors.New("event store is unavailable")
+	// ErrForbidden is an ErrUnavailable where we lack a right at the store's server. The text says which
+	// one, and how an operator grants it. Retry later: it works once that is done.
+	ErrForbidden = fmt.Errorf("%w: a right is missing", ErrUnavailable)
 )
 
 // ErrUnknownOutcome: what was to be stored was on its way when the disk failed, or the server or the

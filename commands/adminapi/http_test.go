@@ -341,6 +341,9 @@ func TestHTTP_WhatGoesWrongInside_IsLoggedAndNotTold(t *testing.T) {
 		"no store": {func() (commands.Answer, error) {
 			return commands.Answer{}, fmt.Errorf("append: hunter2: %w", events.ErrUnavailable)
 		}, 503, "unavailable", true},
+		"no right to store": {func() (commands.Answer, error) {
+			return commands.Answer{}, fmt.Errorf("append: hunter2: %w", events.ErrForbidden)
+		}, 503, "unavailable", true},
 		"no answer of the store": {func() (commands.Answer, error) {
 			return commands.Answer{}, fmt.Errorf("append: hunter2: %w", events.ErrUnknownOutcome)
 		}, 503, "unknown-outcome", true},

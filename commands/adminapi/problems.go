@@ -120,6 +120,8 @@ func problemOf(err error) *problem.Problem {
 		return kindUnknown.problem("the event store went away while it was storing this: send it again with the same Idempotency-Key, which happens once however often it is sent; if it had none, read what is there first")
 	case errors.Is(err, events.ErrUnavailable) && errors.Is(err, diskspace.ErrFull):
 		return kindUnavailable.problem("the event store's disk is full, and nothing was changed: have whoever runs it make room there, then send the request again; the log and /readyz?verbose say how much is missing")
+	case errors.Is(err, events.ErrForbidden):
+		return kindUnavailable.problem("the event store's server does not let this program do that, and nothing was changed: have whoever runs it grant the right that is missing, which the log names together with the command that does it, then send the request again")
 	case errors.Is(err, events.ErrUnavailable):
 		return kindUnavailable.problem("the event store takes nothing now, and nothing was changed: send the request again in a moment")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -263,6 +263,9 @@ func (s *Store) readFor(items []item) (*pgxpool.Conn, snapshot, error) {
 // connection back.
 func (s *Store) store(conn *pgxpool.Conn, g *group) (base uint64, err error) {
 	if err := s.makeRoom(conn.Conn().PgConn(), g.ahead); err != nil {
+		if refusal := lacksRight(err); refusal != nil {
+			return 0, fmt.Errorf("make room in the log: %w", s.forbidden(refusal))
+		}
 		return 0, fmt.Errorf("%w: make room in the log: %s", events.ErrUnavailable, plain(err))
 	}
 	base, err = s.write(conn, g)

@@ -35,6 +35,9 @@ type Config struct {
 	// LeadURL is where Lead connects, where URL leads to a pooler; "": URL. The same password file
 	// is used.
 	LeadURL string
+	// ReadOnly is for a role that may read the log and no more (MigrateConfig.Reader): Open does not ask
+	// for the rights to append.
+	ReadOnly bool
 	// MaxConns is how many connections there are at most, two at least; Lead takes one more.
 	MaxConns int
 	// AnswerTimeout is how long the server may take to let us in, and to answer a question that a

@@ -32,7 +32,7 @@ var errStale = errors.New("what was read has changed")
 var errNoPartition = errors.New("no partition for the next positions")
 
 // readFault is the error of something that stores nothing. Where the server is away, or cannot
-// do it now, that is ErrUnavailable.
+// do it now, that is ErrUnavailable, and ErrForbidden where we lack a right.
 func (s *Store) readFault(ctx context.Context, err error) error {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	switch refusal, ok := errors.AsType[*pgconn.PgError](err); {
@@ -40,6 +40,8 @@ func (s *Store) readFault(ctx context.Context, err error) error {
 		return ctx.Err()
 	case s.tail.isClosed():
 		return errClosed
+	case lacksRight(err) != nil:
+		return s.forbidden(refusal)
 	case ok && !connecting && !passing(refusal):
 		return err
 	default:
@@ -59,6 +61,8 @@ func (s *Store) writeFault(err error) error {
 			return fmt.Errorf("%w: %w", errStale, err)
 		case refusal.Code == "23514" && strings.Contains(refusal.Message, "no partition"):
 			return errNoPartition
+		case lacksRight(err) != nil:
+			return s.forbidden(refusal)
 		case passing(refusal):
 			return fmt.Errorf("%w: %s", events.ErrUnavailable, plain(err))
 		}

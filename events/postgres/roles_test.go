@@ -40,6 +40,13 @@ func roles(t *testing.T) (owner, writer, reader string) {
 	return as("owner"), as("writer"), as("reader")
 }
 
+// readOnly is for who may read the log alone.
+func readOnly(url string) postgres.Config {
+	cfg := patient(url)
+	cfg.ReadOnly = true
+	return cfg
+}
+
 // refusedAs wants the server to refuse a statement to a role.
 func refusedAs(t *testing.T, url, statement string) {
 	t.Helper()
@@ -104,7 +111,7 @@ func TestRoles_ReaderReadsTheLogAndNothingElse(t *testing.T) {
 	if _, err := open(t, patient(writer)).Append(t.Context(), batch); err != nil {
 		t.Fatalf("append: %v", err)
 	}
-	s := open(t, patient(reader))
+	s := open(t, readOnly(reader))
 	if got, err := s.Load(t.Context(), batch.Stream, 0); err != nil || len(got) != len(batch.Events) {
 		t.Errorf("load: got %d events, %v", len(got), err)
 	}

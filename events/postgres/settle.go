@@ -90,6 +90,9 @@ func (s *Store) settle(g *group, began time.Time, lost error) (base uint64, err 
 			s.log.Info("a connection was lost while a group was stored: it is not, and is decided again", "batches", g.batches, "err", lost)
 			return 0, fmt.Errorf("%w: %s", errStale, plain(lost))
 		}
+		if refusal := lacksRight(err); refusal != nil { // which no retry gets
+			return 0, fmt.Errorf("%w, and then %s", lost, plain(s.forbidden(refusal)))
+		}
 		again := time.NewTimer(settleAgain)
 		select {
 		case <-again.C:

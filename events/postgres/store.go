@@ -23,6 +23,9 @@ import (
 type Store struct {
 	cfg Config
 	log *slog.Logger
+	// role is who we are to the server; told is when the log said which right it lacks, by the server's words.
+	role string
+	told sync.Map
 	// reader is for everything but the appender, which has a pool of one for itself: readers that
 	// use up all connections must not keep it waiting.
 	reader, writer *pgxpool.Pool
@@ -61,7 +64,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, log: cfg.Logger, appended: make(chan struct{}), polled: make(chan struct{})}
+	s := &Store{cfg: cfg, log: cfg.Logger, role: reader.ConnConfig.User, appended: make(chan struct{}), polled: make(chan struct{})}
 	s.parts.log = cfg.Logger
 	limits, head, err := s.examine(ctx, reader.ConnConfig)
 	if err != nil {
@@ -106,6 +109,9 @@ func (s *Store) examine(ctx context.Context, shape *pgx.ConnConfig) (map[string]
 		conn, err = pgx.ConnectConfig(ctx, cfg)
 	}
 	if err != nil {
+		if refusal := lacksRight(err); refusal != nil {
+			return nil, events.Head{}, forbidden(s.role, s.cfg.ReadOnly, refusal)
+		}
 		return nil, events.Head{}, connectFault(ctx, err)
 	}
 	head, err := s.inspect(ctx, conn.PgConn())
@@ -114,14 +120,21 @@ func (s *Store) examine(ctx context.Context, shape *pgx.ConnConfig) (map[string]
 
 // inspect finds the end of the log, and tells the operator what he should know of the server.
 func (s *Store) inspect(ctx context.Context, conn *pgconn.PgConn) (events.Head, error) {
-	if err := checkSchema(ctx, conn); err != nil {
+	err := checkSchema(ctx, conn)
+	if err == nil {
+		err = checkRights(ctx, conn, s.role, s.cfg.ReadOnly)
+	}
+	if refusal := lacksRight(err); refusal != nil {
+		err = forbidden(s.role, s.cfg.ReadOnly, refusal)
+	}
+	if err != nil {
 		return events.Head{}, err
 	}
 	const about = `SELECT current_setting('server_version_num')::bigint, current_setting('fsync'), current_setting('full_page_writes'),
 		current_user::text, (has_table_privilege('tenantry.events', 'UPDATE') OR has_table_privilege('tenantry.events', 'DELETE')
 			OR has_table_privilege('tenantry.events', 'TRUNCATE'))::text`
 	var tooOld error
-	err := query(ctx, conn, about, new(params), func(row [][]byte) error {
+	err = query(ctx, conn, about, new(params), func(row [][]byte) error {
 		if version := asInt(row[0]); version < 140000 {
 			tooOld = fmt.Errorf("the server is PostgreSQL %d: it must be 14 or later", version/10000)
 		}

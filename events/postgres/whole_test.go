@@ -66,8 +66,8 @@ func longLog(t *testing.T, s *postgres.Store) (count uint64) {
 func TestWhole_IsForReadersToo(t *testing.T) {
 	_, writer, reader := roles(t)
 	want := longLog(t, open(t, patient(writer)))
-	for _, url := range []string{writer, reader} {
-		if got, err := all(t.Context(), open(t, patient(url))); err != nil || got != want {
+	for _, cfg := range []postgres.Config{patient(writer), readOnly(reader)} {
+		if got, err := all(t.Context(), open(t, cfg)); err != nil || got != want {
 			t.Errorf("got %d events, %v, want %d", got, err, want)
 		}
 	}

@@ -40,7 +40,7 @@ func (p *process) openSource(s Source) (replay.Source, error) {
 			return nil, err
 		}
 		d := &databaseSource{cfg: Database{URL: s.URL, PasswordFile: s.PasswordFile, MaxConns: sourceConns}.config(p.telemetry)}
-		d.cfg.TempDir = s.TempDir
+		d.cfg.TempDir, d.cfg.ReadOnly = s.TempDir, true
 		p.onClose(d.close)
 		return d, nil
 	case "http", "https":
