@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,8 +28,7 @@ func replayRebuild(cmd *cobra.Command, r *daemon.Replay) error {
 	text := fmt.Sprintf("%s: rebuilt as %s at position %d in %.1f s (%.0f events a second): %s, %s\n", out.Region, out.Generation, out.Position,
 		out.Took.Seconds(), float64(out.Events)/max(out.Took.Seconds(), 0.001), counting(out.Tenants, "tenant"), counting(out.Hostnames, "hostname"))
 	if c := out.Change; c != nil {
-		text += fmt.Sprintf("than %s it has %d more tenants, databases and groups, %d that differ, %d fewer, and %s elsewhere; %d are newer\n",
-			out.Before, c.Added, c.Changed, c.Removed, count(c.Hostnames, "hostname"), c.Newer)
+		text += changeText(out.Before, c)
 	}
 	if out.Quarantined > 0 {
 		text += fmt.Sprintf("%s in quarantine: 'tenantry status --output json' says why\n", count(out.Quarantined, "stream"))
@@ -43,6 +43,36 @@ func replayRebuild(cmd *cobra.Command, r *daemon.Replay) error {
 		text += fmt.Sprintf("%s is kept: --rollback goes back to it\n", out.Before)
 	}
 	return printf(cmd, "%s", text)
+}
+
+// changeText is what a rebuild has changed.
+func changeText(before string, c *replay.Change) string {
+	var parts []string
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, thousands(uint64(n))+" "+what)
+		}
+	}
+	add(c.Added, "added")
+	add(c.Changed, "changed")
+	add(c.Removed, "removed")
+	if len(parts) > 0 {
+		parts = []string{"tenants, databases and groups: " + strings.Join(parts, ", ")}
+	}
+	of := len(parts)
+	add(c.HostnamesAdded, "answered that were not")
+	add(c.Hostnames, "answered otherwise or no more")
+	if len(parts) > of {
+		parts = append(parts[:of], "hostnames: "+strings.Join(parts[of:], ", "))
+	}
+	text := before + ", which it replaces, held the same"
+	if len(parts) > 0 {
+		text = "against " + before + ", which it replaces, " + strings.Join(parts, "; ")
+	}
+	if c.Newer > 0 {
+		text += fmt.Sprintf("; %s changed by events that came meanwhile, which is no difference", thousands(uint64(c.Newer)))
+	}
+	return text + "\n"
 }
 
 func replayRollback(cmd *cobra.Command, r *daemon.Replay) error {

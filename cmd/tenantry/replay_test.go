@@ -59,7 +59,7 @@ func TestReplay_OfARunningDev_FindsTheSourceAndTheNode_AndRebuildsWhileItServes(
 		return append([]string{"replay", "--region", "us-east", "--data-dir", dir}, more...)
 	}
 	tenantry(t, args("--verify")...).exits(exitDone).prints("us-east is equal to the source: 30 tenants")
-	tenantry(t, args()...).exits(exitDone).prints("us-east: rebuilt as gen-0002 at position 60", "30 tenants, 30 hostnames", fmt.Sprintf("the node (pid %d) answers from it", os.Getpid()), "gen-0001 is kept")
+	tenantry(t, args()...).exits(exitDone).prints("us-east: rebuilt as gen-0002 at position 60", "30 tenants, 30 hostnames", fmt.Sprintf("the node (pid %d) answers from it", os.Getpid()), "gen-0001, which it replaces, held the same\n", "gen-0001 is kept")
 	if got := body(t, d.Addresses().Regions["us-east"]+"/v1/status"); !strings.Contains(got, `"generation":"gen-0002"`) {
 		t.Errorf("after the rebuild the node says %s", got)
 	}
@@ -120,7 +120,8 @@ func TestReplay_OfAStoppedDev_ReadsItsStore_NamesWhatDiffers_AndMendsIt(t *testi
 	spoil(t, region, func(txn *badger.Txn) error {
 		return errors.Join(txn.Delete([]byte("t/ten_3")), txn.Set([]byte("t/ten_4"), []byte{1}), txn.Delete([]byte("h/t5.example")), txn.Set([]byte("h/x.example"), append([]byte{3}, "ten_6"...)))
 	})
-	tenantry(t, args()...).exits(exitDone).prints("rebuilt as gen-0002", "no node runs")
+	tenantry(t, args()...).exits(exitDone).prints("rebuilt as gen-0002",
+		"against gen-0001, which it replaces, tenants, databases and groups: 1 added, 1 changed; hostnames: 1 answered that were not, 1 answered otherwise or no more\n", "no node runs")
 	tenantry(t, args("--rollback")...).exits(exitDone).prints("eu-west: back from gen-0002 to gen-0001; no node runs")
 }
 
@@ -228,6 +229,19 @@ func TestReplay_Stopped_SaysThatNothingWasChanged(t *testing.T) {
 	left, err := filepath.Glob(regionOfDev(dir, "eu-west").Path("gen-*"))
 	if err != nil || len(left) != 1 {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+func TestChangeText_SaysWhatARebuildHasChanged(t *testing.T) {
+	for want, c := range map[string]replay.Change{
+		"gen-0007, which it replaces, held the same\n": {Streams: 3},
+		"gen-0007, which it replaces, held the same; 1,200 changed by events that came meanwhile, which is no difference\n":                                {Newer: 1200},
+		"against gen-0007, which it replaces, hostnames: 4 answered otherwise or no more\n":                                                                {Hostnames: 4},
+		"against gen-0007, which it replaces, tenants, databases and groups: 3 removed; 5 changed by events that came meanwhile, which is no difference\n": {Removed: 3, Newer: 5},
+	} {
+		if got := changeText("gen-0007", &c); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
