@@ -54,7 +54,7 @@ func newRegionRestore() *cobra.Command {
 		Long: `Makes a region's read model of a copy that 'tenantry region snapshot' wrote. A node that
 runs adopts it without a look-up that fails, once it has caught up; else the next one to
 start answers from it. What is not newer than the copy comes from Kafka and the source, as
-for any node that was away for a while.
+for any node that was away for a while. A data directory that is not there is made.
 
 Refused are a copy that is cut short or altered, one of another region, one of another
 store, and a region that has a copy already; --force allows the last three. What was
@@ -96,7 +96,7 @@ func onRegion(cmd *cobra.Command, isNew bool, do func(context.Context, *daemon.R
 		return err
 	}
 	r, err := daemon.OpenReplay(cmd.Context(), daemon.ReplayConfig{
-		Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"), New: isNew, NoSource: true, Logger: log,
+		Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"), New: isNew, MakeDir: isNew, NoSource: true, Logger: log,
 	})
 	if err != nil {
 		return stoppedHere(cmd, err)

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +18,7 @@ func TestRegionSnapshot_OfARunningDev_RestoresToARegionOfItsOwn(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "eu-west.copy")
 	tenantry(t, "region", "snapshot", "--region", "eu-west", "--data-dir", dir, "--to", copied).exits(exitDone).prints("eu-west: copied at position ", " records, ")
 
-	other := t.TempDir()
+	other := filepath.Join(t.TempDir(), "on", "another", "node") // as a region's node would make it
 	restore := []string{"region", "restore", "--region", "eu-west", "--data-dir", other, "--from", copied}
 	tenantry(t, append(restore, "--output", "json")...).exits(exitDone).prints(`"region": "eu-west"`, `"generation": "gen-0001"`, `"took_ms": `)
 	if _, err := os.Stat(filepath.Join(other, "regions", "eu-west", "gen-0001")); err != nil {
@@ -24,6 +26,15 @@ func TestRegionSnapshot_OfARunningDev_RestoresToARegionOfItsOwn(t *testing.T) {
 	}
 	admin := d.Addresses().Admin
 	tenantry(t, "replay", "--region", "eu-west", "--data-dir", other, "--source", admin, "--verify").exits(exitDone).prints("equal")
+
+	// What cannot be restored makes nothing.
+	nowhere := filepath.Join(t.TempDir(), "nowhere")
+	tenantry(t, "region", "restore", "--region", "eu-west", "--data-dir", nowhere, "--from", copied+"x").exits(exitFailed, "no such file")
+	tenantry(t, "region", "restore", "--region", "eu-west", "--data-dir", nowhere, "--from", os.Args[0]).exits(exitFailed, "restore "+os.Args[0])
+	tenantry(t, "region", "snapshot", "--region", "eu-west", "--data-dir", nowhere, "--to", copied+"x").exits(exitFailed, "no data directory "+nowhere)
+	if _, err := os.Stat(nowhere); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s was made: %v", nowhere, err)
+	}
 
 	// Refused, and then forced.
 	tenantry(t, restore...).exits(exitFailed, "has a copy already", "--force")

@@ -31,6 +31,8 @@ type ReplayConfig struct {
 	Partitions int
 	// New makes a region that never ran on the data directory.
 	New bool
+	// MakeDir makes the data directory, where it is not there, once there is something to put into it.
+	MakeDir bool
 	// NoSource: none is needed for what is to be done.
 	NoSource bool
 	Logger   *slog.Logger
@@ -90,7 +92,7 @@ func checkRegion(cfg ReplayConfig) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, err := os.Stat(cfg.DataDir); err != nil {
+	if _, err := os.Stat(cfg.DataDir); err != nil && !(cfg.MakeDir && errors.Is(err, fs.ErrNotExist)) {
 		return fmt.Errorf("no data directory %s: name that of the region's node, or of a dev, with --data-dir", cfg.DataDir)
 	}
 	if _, err := readmodel.Dir(cfg.DataDir).Current(); err == nil {
