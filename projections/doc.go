@@ -41,8 +41,9 @@
 //   - The generation before stays on disk, for [Projector.Rollback] and for a start that cannot use the
 //     live one. What the node builds by itself replaces one that is wrong, which is removed.
 //
-// A start counts as in vain unless the node settles: it was ready for [Config.Settle], or was
-// stopped in order. After three in vain the generation is taken for the reason and is not opened again.
+// A start counts as in vain unless the node settles: the generation's position has moved on, or the node was ready and
+// has committed something since or served for [Config.Settle], or it was stopped in order. After three in vain the
+// generation is taken for the reason and is not opened again.
 //
 // [Projector.Repair] folds single streams of the live model anew from the source, while look-ups and the topic go
 // on. Where [Config.Compare] is given the node holds its whole copy against the source every

@@ -201,6 +201,50 @@ func TestProjector_ReadyForAWhile_HasSettled(t *testing.T) {
 	stop()
 }
 
+// Whoever kills a node that is well must not make it give up its generation: neither as soon as it is
+// ready, nor while it catches up.
+func TestProjector_ThatHasStoredSomethingSinceItWasReady_OrHasComeFurther_HasSettled(t *testing.T) {
+	log := roster(t, 5)
+	starts := func(s *stage) string {
+		b, err := os.ReadFile(filepath.Join(s.dir, "starts"))
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	}
+	for name, known := range map[string]int{"ready": 10, "catching up for longer": len(log)} { // known to the source when it starts
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, log[:10])
+			s.publish(10)
+			p, stop := s.start(Config{})
+			s.awaitPosition(p, 10)
+			stop()
+			s.source.mu.Lock()
+			s.source.log = log[:known] // of which the topic may lack some
+			s.source.mu.Unlock()
+			s.crash()
+			s.crash()
+			p, stop = s.start(Config{Settle: time.Hour, Patience: time.Hour})
+			s.await("serving", func() bool { return p.Generation() != "" })
+			if got := starts(s); got != "gen-0001 3\n" && known > 10 {
+				t.Errorf("before anything has come: got %q, want the third start in a row", got)
+			}
+			if known == 10 {
+				s.await("ready", func() bool { return p.Ready() == nil })
+			}
+			s.source.mu.Lock()
+			s.source.log = log
+			s.source.mu.Unlock()
+			s.publish(11)
+			s.await("settled", func() bool { return starts(s) == "gen-0001 0\n" })
+			if known > 10 && p.Ready() == nil {
+				t.Error("it is ready: this tests nothing")
+			}
+			stop()
+		})
+	}
+}
+
 // While the region has a generation that can be served, building another one takes nothing from it.
 func TestProjector_BuildsBesideTheLiveOne_AndSaysHowFarItHasCome(t *testing.T) {
 	log := roster(t, 20)

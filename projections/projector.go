@@ -36,7 +36,7 @@ type Config struct {
 
 	CacheBytes int64         // of documents kept in memory; see readmodel.Config
 	Patience   time.Duration // how long a node with a complete copy waits for what is upstream before it serves; 0: 10 s
-	Settle     time.Duration // how long after it is ready a node has settled on its generation; 0: 10 s
+	Settle     time.Duration // how long a node that is ready serves before it has settled on its generation, at most; 0: 1 s
 
 	// Compare holds the copy against the source of truth, and reads about rate records of it a second; nil: nobody
 	// does. A package above has it, which goes around this one's fold.
@@ -98,7 +98,7 @@ func New(cfg Config) *Projector {
 		cfg.Patience = 10 * time.Second
 	}
 	if cfg.Settle == 0 {
-		cfg.Settle = 10 * time.Second
+		cfg.Settle = time.Second
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -186,10 +186,14 @@ func (p *Projector) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	p.turns.open(ctx)
 	var waiting sync.WaitGroup
+	ready := make(chan struct{})
 	waiting.Go(func() {
 		p.awaitReady(ctx)
-		waiting.Go(func() { p.keepVerified(ctx) })
-		if sleep(ctx, p.cfg.Settle) == nil {
+		close(ready)
+		p.keepVerified(ctx)
+	})
+	waiting.Go(func() {
+		if p.awaitSettled(ctx, ready) == nil {
 			p.settled()
 		}
 	})
