@@ -41,7 +41,7 @@ func TestMigrate_DryRun_TellsTheSQLAndChangesNothing(t *testing.T) {
 		text.WriteString(s.Name + "\n" + s.SQL + "\n")
 	}
 	for _, want := range []string{
-		"CREATE SCHEMA IF NOT EXISTS tenantry", "00001_event_store.sql", "CREATE TABLE tenantry.events", "CREATE FUNCTION tenantry.append",
+		"CREATE SCHEMA IF NOT EXISTS tenantry", "00001_event_store.sql", "00002_lost_store_ids.sql", "CREATE TABLE tenantry.events", "CREATE FUNCTION tenantry.append",
 		`GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tenantry TO "some_writer"`, `TO "odd""reader"`,
 	} {
 		if !strings.Contains(text.String(), want) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -144,5 +145,32 @@ func TestRoles_EvenTheOwnerIsRefusedAChangeOfTheLog(t *testing.T) {
 	}
 	for _, statement := range changes {
 		refusedAs(t, owner, statement)
+	}
+}
+
+// A migration without --writer-role, of a database whose writer was granted its rights by an older program.
+func TestRoles_WriterOfAnOlderSchema_HasAllRightsAfterAMigrationThatDoesNotNameIt(t *testing.T) {
+	server := testservers.Postgres(t)
+	name := run + "_older_writer"
+	exec(t, server, "CREATE ROLE "+name+" LOGIN")
+	t.Cleanup(func() { exec(t, server, "DROP ROLE "+name) }) // after its database
+	db := createDatabase(t, server, "")
+	for version := range postgres.KnownSchema() {
+		if _, err := postgres.MigrateTo(t.Context(), postgres.MigrateConfig{Config: patient(db), Writer: map[bool]string{true: name}[version == 0]}, version+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u, err := url.Parse(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(name)
+	s := open(t, patient(u.String()))
+	head, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.MintStoreID(t.Context(), head.StoreID, uuid.New()); err != nil || id == head.StoreID {
+		t.Errorf("mint: got %s, %v", id, err)
 	}
 }

@@ -234,11 +234,15 @@ func (s *Store) StoreID(ctx context.Context) (uuid.UUID, error) {
 // MintStoreID gives the store another identity, so that nobody takes what it says from now on
 // for the continuation of what it said before: for a database that was restored to an earlier
 // past. It does so only while the identity is the one that the caller knows, so that of several who
-// find out one changes it, and returns the one that the store has then.
-func (s *Store) MintStoreID(ctx context.Context, was uuid.UUID) (uuid.UUID, error) {
+// find out one changes it, and returns the one that the store has then. lost, where not zero, is an
+// identity that the store had been given, and does not know of, since it was restored to before that.
+func (s *Store) MintStoreID(ctx context.Context, was, lost uuid.UUID) (uuid.UUID, error) {
+	if lost == uuid.Nil {
+		lost = was
+	}
 	var id uuid.UUID
 	err := s.read(ctx, s.cfg.StatementTimeout, func(ctx context.Context, conn *pgconn.PgConn) error {
-		return query(ctx, conn, `SELECT tenantry.mint_store_id($1)`, new(params).uuid(was), func(row [][]byte) error {
+		return query(ctx, conn, `SELECT tenantry.mint_store_id($1, $2)`, new(params).uuid(was).uuid(lost), func(row [][]byte) error {
 			id = uuid.UUID(row[0])
 			return nil
 		})
@@ -251,7 +255,7 @@ func (s *Store) MintStoreID(ctx context.Context, was uuid.UUID) (uuid.UUID, erro
 	return id, nil
 }
 
-// WasStoreID tells whether the store had an identity until [Store.MintStoreID] gave it another.
+// WasStoreID tells whether the store had an identity until [Store.MintStoreID] gave it another, or noted it as lost.
 func (s *Store) WasStoreID(ctx context.Context, id uuid.UUID) (bool, error) {
 	was := false
 	err := s.read(ctx, s.cfg.AnswerTimeout, func(ctx context.Context, conn *pgconn.PgConn) error {

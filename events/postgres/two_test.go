@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tenantry/tenantry/events"
@@ -343,7 +344,7 @@ func TestMintStoreID_OfManyWhoKnowTheSameOneOneChangesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	race(8, func(w int) {
-		if id, err := both[w%2].MintStoreID(t.Context(), was.StoreID); err != nil || id == was.StoreID {
+		if id, err := both[w%2].MintStoreID(t.Context(), was.StoreID, uuid.Nil); err != nil || id == was.StoreID {
 			t.Errorf("mint: got %s, %v", id, err)
 		}
 	})
@@ -351,7 +352,7 @@ func TestMintStoreID_OfManyWhoKnowTheSameOneOneChangesIt(t *testing.T) {
 	if err != nil || now.StoreID == was.StoreID {
 		t.Errorf("head: got %+v, %v", now, err)
 	}
-	if id, err := both[1].MintStoreID(t.Context(), was.StoreID); err != nil || id != now.StoreID {
+	if id, err := both[1].MintStoreID(t.Context(), was.StoreID, uuid.Nil); err != nil || id != now.StoreID {
 		t.Errorf("mint with an identity of the past: got %s, %v, want %s", id, err, now.StoreID)
 	}
 }
@@ -365,7 +366,7 @@ func TestStoreID_IsAtOnceThatOfTheLastAppend(t *testing.T) {
 	if head, err := both[0].Head(t.Context()); err != nil || head.StoreID != was {
 		t.Fatalf("head: got %+v, %v, want %s", head, err, was)
 	}
-	now, err := both[1].MintStoreID(t.Context(), was)
+	now, err := both[1].MintStoreID(t.Context(), was, uuid.Nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,5 +383,30 @@ func TestStoreID_IsAtOnceThatOfTheLastAppend(t *testing.T) {
 	}
 	if _, err := both[0].StoreID(t.Context()); !errors.Is(err, events.ErrUnavailable) {
 		t.Errorf("closed: got %v, want ErrUnavailable", err)
+	}
+}
+
+func TestMintStoreID_WithOneThatIsLost_KnowsBothFromThenOn(t *testing.T) {
+	s := stores(t, 1)[0]
+	head, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := uuid.New()
+	if _, err := s.MintStoreID(t.Context(), uuid.New(), lost); err != nil {
+		t.Fatal(err)
+	}
+	if was, err := s.WasStoreID(t.Context(), lost); err != nil || was {
+		t.Errorf("noted by who does not know the identity that the store has: got %t, %v", was, err)
+	}
+	for range 2 { // it may be lost twice
+		if head.StoreID, err = s.MintStoreID(t.Context(), head.StoreID, lost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, want := range map[uuid.UUID]bool{lost: true, head.StoreID: false, uuid.New(): false} {
+		if was, err := s.WasStoreID(t.Context(), id); err != nil || was != want {
+			t.Errorf("the store had %s: got %t, %v, want %t", id, was, err, want)
+		}
 	}
 }

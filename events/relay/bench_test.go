@@ -141,6 +141,9 @@ func (n nowhere) Partitions(context.Context) (int, error) { return n.partitions,
 func (nowhere) Last(context.Context, int, int64) (kafka.Record, bool, error) {
 	return kafka.Record{}, false, nil
 }
+func (nowhere) First(context.Context, int) (kafka.Record, bool, error) {
+	return kafka.Record{}, false, nil
+}
 func (n nowhere) NewProducer(context.Context) (Producer, error) { return n, nil }
 func (nowhere) Produce(context.Context, int, []kafka.Record) (int64, error) {
 	return -1, nil

@@ -136,6 +136,7 @@ type memoryTopic struct {
 	times      [][]time.Time // when each record was stored
 	calls      int
 	producers  int
+	trimmed    int64 // what is before that offset First does not find, as after its retention
 
 	gone atomic.Bool // no question about it is answered
 
@@ -169,6 +170,17 @@ func (m *memoryTopic) Last(ctx context.Context, partition int, before int64) (ka
 		return kafka.Record{}, false, nil
 	}
 	return all[len(all)-1], true, nil
+}
+
+func (m *memoryTopic) First(ctx context.Context, partition int) (kafka.Record, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.partitions[partition] {
+		if r.Offset >= m.trimmed {
+			return r, true, ctx.Err()
+		}
+	}
+	return kafka.Record{}, false, ctx.Err()
 }
 
 func (m *memoryTopic) NewProducer(ctx context.Context) (Producer, error) {

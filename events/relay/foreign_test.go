@@ -246,3 +246,68 @@ func TestRelay_RestoredStoreWithANewIdentity_IsPublishedWholeBehindTheOldRecords
 		}
 	}
 }
+
+// The second restore takes back what the first acceptance wrote into the store: its new identity, and that
+// it had another one before.
+func TestRelay_RestoredToBeforeAnAcceptedRestore_IsRestoredAgainAndNamesTheLostIdentity(t *testing.T) {
+	const partitions = 3
+	setUp := func() (store *memoryStore, topic *memoryTopic, first, second uuid.UUID) {
+		store, topic = published(t, partitions)
+		first, second = store.id, uuid.New()
+		store.restore(15)
+		store.append(streams(t, 10)...)
+		store.id = second
+		accepted := Config{Store: store, Topic: topic, Partitions: partitions, Was: func(_ context.Context, id uuid.UUID) (bool, error) { return id == first, nil }}
+		if err := newRelay(t, accepted).RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		store.restore(12)
+		store.id = first
+		return store, topic, first, second
+	}
+
+	store, topic, first, second := setUp()
+	before := topic.records()
+	never := func(context.Context, uuid.UUID) (bool, error) { return false, nil }
+	err := newRelay(t, Config{Store: store, Topic: topic, Partitions: partitions, Was: never}).Run(deadline(t))
+	if !errors.Is(err, ErrRestored) || LostStoreID(err) != second || !strings.Contains(err.Error(), "--accept-restore") {
+		t.Fatalf("Run = %v with the lost identity %s, want ErrRestored with %s, and what to do", err, LostStoreID(err), second)
+	}
+	// Accepted, it is published whole behind both pasts.
+	store.id = uuid.New()
+	store.append(streams(t, 5)...)
+	knows := func(_ context.Context, id uuid.UUID) (bool, error) { return id == first || id == second, nil }
+	for range 2 {
+		if err := newRelay(t, Config{Store: store, Topic: topic, Partitions: partitions, Was: knows}).RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := topic.records()
+	for p := range all {
+		all[p] = all[p][len(before[p]):]
+	}
+	if err := checkTopic(all, store.all(), store.id, true); err != nil {
+		t.Errorf("behind the old records: %v", err)
+	}
+	// Another store's topic stays another store's, whatever stands in it.
+	if err := newRelay(t, Config{Store: &memoryStore{id: uuid.New()}, Topic: topic, Partitions: partitions, Was: never}).Run(deadline(t)); !errors.Is(err, ErrForeignRecords) || errors.Is(err, ErrRestored) || LostStoreID(err) != uuid.Nil {
+		t.Errorf("Run of a third store = %v, want ErrForeignRecords and no ErrRestored", err)
+	}
+
+	// Where Kafka's retention has removed the first past, nothing tells this store from a stranger: then
+	// the topic has to go, as the refusal says.
+	store, topic, _, _ = setUp()
+	for p := range topic.partitions {
+		old := 0
+		for ; old < len(topic.partitions[p]); old++ {
+			if r, err := parse(topic.partitions[p][old]); err != nil || r.StoreID != store.id {
+				break
+			}
+		}
+		topic.trimmed = max(topic.trimmed, int64(old))
+	}
+	err = newRelay(t, Config{Store: store, Topic: topic, Partitions: partitions, Was: never}).Run(deadline(t))
+	if !errors.Is(err, ErrForeignRecords) || errors.Is(err, ErrRestored) || !strings.Contains(err.Error(), "delete the topic") {
+		t.Errorf("Run with nothing left of the first past = %v, want ErrForeignRecords, and that the topic is to be deleted", err)
+	}
+}

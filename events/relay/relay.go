@@ -36,6 +36,8 @@ type Topic interface {
 	Partitions(ctx context.Context) (int, error)
 	// Last is the last record of a partition with an offset below before; false when there is none.
 	Last(ctx context.Context, partition int, before int64) (kafka.Record, bool, error)
+	// First is the oldest record that a partition still has; false when there is none.
+	First(ctx context.Context, partition int) (kafka.Record, bool, error)
 	// NewProducer is a producer with an identity that no other has.
 	NewProducer(ctx context.Context) (Producer, error)
 }
@@ -73,6 +75,14 @@ func (t clusterTopic) Last(ctx context.Context, partition int, before int64) (ka
 	return t.cluster.LastBefore(ctx, t.name, partition, before)
 }
 
+func (t clusterTopic) First(ctx context.Context, partition int) (kafka.Record, bool, error) {
+	all, err := t.cluster.Offsets(ctx, t.name)
+	if err != nil {
+		return kafka.Record{}, false, err
+	}
+	return t.cluster.LastBefore(ctx, t.name, partition, all[partition].First+1)
+}
+
 func (t clusterTopic) NewProducer(ctx context.Context) (Producer, error) {
 	return t.cluster.NewProducer(ctx, t.name)
 }
@@ -88,7 +98,7 @@ type Config struct {
 	MakeTopic func(ctx context.Context) error
 
 	// Was tells whether the store had that identity until it was given a new one, after it was
-	// restored to an earlier past (ErrRestored). Records of such a past are left as they are, and
+	// restored to an earlier past (ErrRestored), or lost it by that (LostStoreID). Records of such a past are left as they are, and
 	// the whole log is published behind them. Nil: there is no such past.
 	Was func(ctx context.Context, storeID uuid.UUID) (bool, error)
 

@@ -226,6 +226,9 @@ func (absentTopic) Partitions(ctx context.Context) (int, error) { <-ctx.Done(); 
 func (absentTopic) Last(context.Context, int, int64) (kafka.Record, bool, error) {
 	return kafka.Record{}, false, errors.ErrUnsupported
 }
+func (absentTopic) First(context.Context, int) (kafka.Record, bool, error) {
+	return kafka.Record{}, false, errors.ErrUnsupported
+}
 func (absentTopic) NewProducer(context.Context) (Producer, error) { return nil, errors.ErrUnsupported }
 
 func TestRelay_TracedCommands_OneSpanABatch(t *testing.T) {

@@ -37,6 +37,25 @@ func (r *Relay) restored(partition int, what error) error {
 		ErrForeignRecords, ErrRestored, partition, what, advice))
 }
 
+// lostStore is an ErrRestored where the topic's last records are of an identity that this store had been
+// given, until it was restored to before it was.
+type lostStore struct {
+	id uuid.UUID
+	error
+}
+
+func (l *lostStore) Unwrap() error { return l.error }
+
+// LostStoreID is the identity that a store had when it was restored to before it got it, as an ErrRestored
+// tells; zero: the one that it still has. The records of that past have to be known for the store's own
+// before anything is published behind them (Config.Was).
+func LostStoreID(err error) uuid.UUID {
+	if l, ok := errors.AsType[*lostStore](err); ok {
+		return l.id
+	}
+	return uuid.Nil
+}
+
 // foreign is an ErrForeignRecords with what was found and what to do.
 func foreign(partition int, what error) error {
 	return failed(causeRefused, fmt.Errorf("%w: the last record of partition %d %w. Nothing was published."+
@@ -178,7 +197,7 @@ func (r *Relay) compare(ctx context.Context, s *survey, partition int, l last) (
 				return found{}, err
 			}
 			if !was {
-				return found{}, foreign(partition, fmt.Errorf("is of store %s, and this store is %s", record.StoreID, s.head.StoreID))
+				return found{}, r.stranger(ctx, s, partition, record.StoreID)
 			}
 		}
 		if r.otherwise(record.Record, partition) {
@@ -210,6 +229,37 @@ func (r *Relay) compare(ctx context.Context, s *survey, partition int, l last) (
 		f.complete, f.previous = max(f.complete, position), max(f.previous, previous)
 	}
 	return f, nil
+}
+
+// stranger is what a record of an unknown identity at the end of a partition means. Where the topic still
+// has older records of this store, it is this store's own: nobody publishes behind another store's
+// records, except a store that knows to have had that identity before it was restored. So this one was
+// restored a second time, to before the first time was accepted.
+func (r *Relay) stranger(ctx context.Context, s *survey, partition int, id uuid.UUID) error {
+	for p := range r.config.Partitions {
+		record, ok, err := r.config.Topic.First(ctx, p)
+		if err != nil {
+			return failed(causeKafka, fmt.Errorf("read the first record of partition %d: %w", p, err))
+		}
+		if !ok {
+			continue
+		}
+		first, err := parse(record)
+		if err != nil {
+			continue // it proves nothing
+		}
+		ours := first.StoreID == s.head.StoreID
+		if !ours && first.StoreID != id {
+			if ours, err = r.was(ctx, first.StoreID); err != nil {
+				return err
+			}
+		}
+		if ours {
+			what := fmt.Errorf("is of store %s, which this store, %s, became after an earlier restore, and it was restored to before that", id, s.head.StoreID)
+			return &lostStore{id: id, error: r.restored(partition, what)}
+		}
+	}
+	return foreign(partition, fmt.Errorf("is of store %s, and this store is %s", id, s.head.StoreID))
 }
 
 // otherwise tells that a record was published when the topic had another number of partitions: a

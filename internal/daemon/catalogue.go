@@ -48,8 +48,8 @@ type CatalogueConfig struct {
 	// Was tells which identities the store had before; see [relay.Config]. nil: it never had another.
 	Was func(context.Context, uuid.UUID) (bool, error)
 	// Renew gives a store that was restored to an earlier past a new identity, so that what it has
-	// now is published; nil: a person has to.
-	Renew func(context.Context) error
+	// now is published, and has it know lost, where that is not zero, for one that it had; nil: a person has to.
+	Renew func(ctx context.Context, lost uuid.UUID) error
 	// RestoredAdvice is what that person is told to do; see [relay.Config].
 	RestoredAdvice string
 	Telemetry
@@ -97,7 +97,7 @@ func OpenCatalogue(cfg CatalogueConfig) (*Catalogue, error) {
 
 // publish runs the relay. One that refuses to publish is asked again now and then, since the topic
 // may have been mended meanwhile. The store is the truth and goes on taking commands.
-func publish(ctx context.Context, r *relay.Relay, renew func(context.Context) error, log *slog.Logger) {
+func publish(ctx context.Context, r *relay.Relay, renew func(context.Context, uuid.UUID) error, log *slog.Logger) {
 	for {
 		err := r.Run(ctx)
 		if ctx.Err() != nil {
@@ -105,7 +105,7 @@ func publish(ctx context.Context, r *relay.Relay, renew func(context.Context) er
 		}
 		if errors.Is(err, relay.ErrRestored) && renew != nil {
 			log.Warn("the store was restored to an earlier past: going on from there, as --accept-restore says", "found", err)
-			if err = renew(ctx); err == nil {
+			if err = renew(ctx, relay.LostStoreID(err)); err == nil {
 				continue
 			}
 		}

@@ -97,6 +97,42 @@ func TestCatalogueServer_OnADatabaseRestoredToAnEarlierPast_PublishesNothingUnti
 	becomes(t, node.URL()+"/v1/lookup/next.example", http.StatusOK, "ten_next")
 }
 
+// Whoever took the wrong backup, accepted it and restores the right one has the database forget that it had
+// been given another identity. What was acknowledged before that is accepted is kept, and published then.
+func TestCatalogueServer_RestoredAgainToBeforeAnAcceptedRestore_CanBeAcceptedAgain(t *testing.T) {
+	p := newProduction(t)
+	first := p.at(t, "127.0.0.1:0", p.database.URL, false)
+	address := strings.TrimPrefix(first.URL(), "http://")
+	registerAt(t, first.URL(), "kept")
+	node := p.region(t, first.URL())
+	becomes(t, node.URL()+"/v1/lookup/kept.example", http.StatusOK, "ten_kept")
+	first.close(t)
+	backup, earlier := testservers.CopyDatabase(t, p.database.URL), testservers.CopyDatabase(t, p.database.URL)
+
+	lost := p.at(t, address, p.database.URL, false)
+	registerAt(t, lost.URL(), "lost")
+	becomes(t, node.URL()+"/v1/lookup/lost.example", http.StatusOK, "ten_lost")
+	lost.close(t)
+
+	accepted := p.at(t, address, backup, true)
+	registerAt(t, accepted.URL(), "wrong")
+	becomes(t, node.URL()+"/v1/lookup/wrong.example", http.StatusOK, "ten_wrong")
+	accepted.close(t)
+
+	again := p.at(t, address, earlier, false)
+	becomes(t, again.URL()+"/readyz?verbose", http.StatusServiceUnavailable, "--accept-restore")
+	registerAt(t, again.URL(), "meanwhile")
+	again.close(t)
+	last := p.at(t, address, earlier, true)
+	becomes(t, last.URL()+"/readyz?verbose", http.StatusOK, "ready")
+	for _, node := range []*RegionServer{node, p.region(t, last.URL())} {
+		becomes(t, node.URL()+"/v1/lookup/meanwhile.example", http.StatusOK, "ten_meanwhile")
+		becomes(t, node.URL()+"/v1/lookup/kept.example", http.StatusOK, "ten_kept")
+		becomes(t, node.URL()+"/v1/lookup/lost.example", http.StatusNotFound, "")
+		becomes(t, node.URL()+"/v1/lookup/wrong.example", http.StatusNotFound, "")
+	}
+}
+
 func TestDev_OnAStoreRestoredToAnEarlierPast_SaysWhatADevCanDo(t *testing.T) {
 	cfg := config(t.TempDir())
 	started := func() *Dev {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tenantry/tenantry/events/postgres"
 )
 
@@ -77,12 +79,12 @@ func OpenCatalogueServer(ctx context.Context, cfg CatalogueServerConfig) (_ *Cat
 	if err != nil {
 		return nil, err
 	}
-	var renew func(context.Context) error
+	var renew func(context.Context, uuid.UUID) error
 	if cfg.AcceptRestore {
-		renew = func(ctx context.Context) error {
+		renew = func(ctx context.Context, lost uuid.UUID) error {
 			head, err := store.Head(ctx)
 			if err == nil {
-				_, err = store.MintStoreID(ctx, head.StoreID)
+				_, err = store.MintStoreID(ctx, head.StoreID, lost)
 			}
 			return err
 		}
