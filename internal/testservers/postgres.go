@@ -24,6 +24,10 @@ import (
 // create databases and roles. internal/testservers/run sets it for one run of all tests.
 const PostgresEnv = "TENANTRY_TEST_POSTGRES"
 
+// PostgresMissingEnv, where set, says why there is no PostgreSQL, so that not every process tries to get
+// one again.
+const PostgresMissingEnv = "TENANTRY_TEST_NO_POSTGRES"
+
 // patience is how long a server may take to start or to stop.
 const patience = time.Minute
 
@@ -61,6 +65,9 @@ type PostgresConfig struct {
 	Bin string
 	// Durable is fsync and all that belongs to it, as the server has it by default.
 	Durable bool
+	// Certificates, where not nil, is the authority that the server's certificate, for 127.0.0.1, is of; without
+	// it there is no TLS.
+	Certificates *Authority
 	// Settings are in force besides, as by -c.
 	Settings map[string]string
 }
@@ -102,11 +109,39 @@ func StartPostgres(ctx context.Context, cfg PostgresConfig) (_ *PostgresServer, 
 			return nil, err
 		}
 	}
+	if err := s.certify(); err != nil {
+		return nil, err
+	}
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
+
+// certify puts a certificate into the server's directory, where it has to own it.
+func (s *PostgresServer) certify() error {
+	if s.cfg.Certificates == nil {
+		return nil
+	}
+	certFile, keyFile, err := s.cfg.Certificates.Issue("postgres", "127.0.0.1")
+	if err != nil {
+		return err
+	}
+	for from, name := range map[string]string{certFile: certificate, keyFile: certificateKey} {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(s.cfg.Dir, name)
+		if err := errors.Join(os.WriteFile(to, text, 0o600), giveAway(to)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The names of a server's certificate and key, in its directory.
+const certificate, certificateKey = "server.crt", "server.key"
 
 func (s *PostgresServer) initialise(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
@@ -159,6 +194,9 @@ func (s *PostgresServer) startOn(ctx context.Context, port int) error {
 	}
 	if !s.cfg.Durable {
 		maps.Copy(settings, map[string]string{"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"})
+	}
+	if s.cfg.Certificates != nil {
+		maps.Copy(settings, map[string]string{"ssl": "on", "ssl_cert_file": certificate, "ssl_key_file": certificateKey})
 	}
 	maps.Copy(settings, s.cfg.Settings)
 	args := []string{filepath.Join(s.cfg.Bin, "postgres"), "-D", s.cfg.Dir}

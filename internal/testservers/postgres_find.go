@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,15 +25,32 @@ const PostgresBinEnv = "TENANTRY_POSTGRES_BIN"
 // installTime is how long it may take to install a server and start it.
 const installTime = 10 * time.Minute
 
-// fetchedPostgres is the version that is fetched where none is installed, and none can be.
-const fetchedPostgres = "18.1.0"
+// PostgresVersionEnv, where set, is the major version of PostgreSQL that tests run, such as 17.
+const PostgresVersionEnv = "TENANTRY_TEST_POSTGRES_VERSION"
+
+// newestPostgres is fetched where none is installed, and none can be.
+const newestPostgres = "18"
+
+// fetchedPostgres are the releases that can be fetched, by their major versions: all that the event
+// store is for.
+var fetchedPostgres = map[string]string{"14": "14.20.0", "15": "15.15.0", "16": "16.11.0", "17": "17.7.0", newestPostgres: "18.1.0"}
 
 // FindPostgres is the directory of PostgreSQL's programs: that of [PostgresBinEnv], of PATH,
 // the newest that Debian has installed; else Debian's package is installed, where we may; else
-// the programs are fetched with Maven and kept in the user's cache.
+// the programs are fetched with Maven and kept in the user's cache. With [PostgresVersionEnv] they are
+// of that version: Debian's where it is installed, else fetched.
 func FindPostgres(ctx context.Context) (string, error) {
+	if why := os.Getenv(PostgresMissingEnv); why != "" {
+		return "", errors.New(why)
+	}
 	if dir := os.Getenv(PostgresBinEnv); dir != "" {
 		return dir, nil
+	}
+	if version := os.Getenv(PostgresVersionEnv); version != "" {
+		if dir := filepath.Join("/usr/lib/postgresql", version, "bin"); hasPostgres(dir) {
+			return dir, nil
+		}
+		return fetchPostgres(ctx, version)
 	}
 	if path, err := exec.LookPath("initdb"); err == nil {
 		// PATH may have a link, beside which postgres is not.
@@ -47,7 +65,7 @@ func FindPostgres(ctx context.Context) (string, error) {
 	if dir, ok := debianPostgres(); ok {
 		return dir, nil
 	}
-	dir, fetchErr := fetchPostgres(ctx)
+	dir, fetchErr := fetchPostgres(ctx, newestPostgres)
 	if fetchErr != nil {
 		return "", errors.Join(errors.New("PostgreSQL is neither in PATH nor in /usr/lib/postgresql"), debianErr, fetchErr)
 	}
@@ -99,8 +117,12 @@ func installDebianPostgres(ctx context.Context) error {
 	return install(ctx, "postgresql")
 }
 
-// fetchPostgres fetches the programs as a jar, and unpacks them into the user's cache.
-func fetchPostgres(ctx context.Context) (string, error) {
+// fetchPostgres fetches the programs of a major version as a jar, and unpacks them into the user's cache.
+func fetchPostgres(ctx context.Context, version string) (string, error) {
+	release, known := fetchedPostgres[version]
+	if !known {
+		return "", fmt.Errorf("PostgreSQL %q cannot be fetched: %s has to be one of %s", version, PostgresVersionEnv, strings.Join(slices.Sorted(maps.Keys(fetchedPostgres)), ", "))
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -113,22 +135,22 @@ func fetchPostgres(ctx context.Context) (string, error) {
 	if os.Geteuid() == 0 {
 		cache = "/var/cache" // what root's home holds, the user that PostgreSQL runs as cannot read
 	}
-	dir := filepath.Join(cache, "tenantry", "postgres-"+fetchedPostgres)
+	dir := filepath.Join(cache, "tenantry", "postgres-"+release)
 	if hasPostgres(filepath.Join(dir, "bin")) {
 		return filepath.Join(dir, "bin"), nil
 	}
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return "", fmt.Errorf("fetch PostgreSQL %s: Maven is not installed: %w", fetchedPostgres, err)
+		return "", fmt.Errorf("fetch PostgreSQL %s: Maven is not installed: %w", release, err)
 	}
 	scratch, err := os.MkdirTemp("", "tenantry-fetch-")
 	if err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(scratch)
-	jar := artifact + "-" + fetchedPostgres + ".jar"
+	jar := artifact + "-" + release + ".jar"
 	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "dependency:copy",
-		"-Dartifact=io.zonky.test.postgres:"+artifact+":"+fetchedPostgres, "-DoutputDirectory="+scratch)
+		"-Dartifact=io.zonky.test.postgres:"+artifact+":"+release, "-DoutputDirectory="+scratch)
 	cmd.Dir = scratch
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("fetch %s: %w: %s", jar, err, out[max(0, len(out)-1000):])

@@ -33,7 +33,7 @@ type server struct {
 }
 
 var servers = []server{
-	{"PostgreSQL", testservers.PostgresEnv, "TENANTRY_TEST_NO_POSTGRES", "--database-url", startPostgres},
+	{"PostgreSQL", testservers.PostgresEnv, testservers.PostgresMissingEnv, "--database-url", startPostgres},
 	{"Apache Kafka", testservers.EnvKafka, testservers.EnvNoKafka, "--kafka-brokers", startKafka},
 }
 
