@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
@@ -36,6 +37,9 @@ func (c *Cluster) Bookmark(ctx context.Context, group, topic string) (string, er
 		answer, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: {0}}})
 		if err != nil {
 			return err
+		}
+		if errors.Is(answer.Error, kafka.GroupIdNotFound) { // the embedded broker's word for a group that never was
+			return nil
 		}
 		if answer.Error != nil {
 			return answer.Error

@@ -21,7 +21,7 @@ func wantBookmark(t *testing.T, c *Cluster, group, topic, want string) {
 
 func TestBookmark_IsWhatWasSetLast(t *testing.T) {
 	for name, address := range map[string]func(*testing.T) string{
-		"embedded broker": func(t *testing.T) string { return testBroker(t) },
+		"embedded broker": func(t *testing.T) string { return openBroker(t, t.TempDir()).Addr() },
 		"Apache Kafka":    func(t *testing.T) string { return testservers.Kafka(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
