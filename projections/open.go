@@ -1,8 +1,10 @@
 package projections
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
@@ -10,6 +12,28 @@ import (
 // startsInVain is how many starts on a generation may end, one after the other, before the node has
 // settled on it. After that the generation itself is taken for the reason.
 const startsInVain = 3
+
+// givenWay is how long a replay that has the directory of a stopped region is waited for. It gives way at once.
+const givenWay = 10 * time.Second
+
+// lock takes the region's directory.
+func (p *Projector) lock(ctx context.Context) (unlock func() error, err error) {
+	told := false
+	for deadline := time.Now().Add(givenWay); ; {
+		unlock, err = p.cfg.Dir.Lock(readmodel.ByNode)
+		if !errors.Is(err, readmodel.ErrHeldByReplay) || !time.Now().Before(deadline) {
+			return unlock, err
+		}
+		if !told {
+			p.log.Warn("waiting for a replay to give way", "err", err)
+			p.setBuilding("waiting for a replay to give way: %s", err)
+			told = true
+		}
+		if sleep(ctx, 50*time.Millisecond) != nil {
+			return nil, err
+		}
+	}
+}
 
 // open takes up the live generation, or where that cannot be used the one before, and removes what
 // a build that was cut short has left. Where neither can be used there is no live model, and one has to be built.

@@ -245,6 +245,32 @@ func TestProjector_ThatHasStoredSomethingSinceItWasReady_OrHasComeFurther_HasSet
 	}
 }
 
+// A replay that compares the copy of a stopped node gives way to the node, which need not be started twice.
+func TestProjector_WhoseDirectoryAReplayHas_WaitsForItToGiveWay(t *testing.T) {
+	log := roster(t, 5)
+	s := newStage(t, log)
+	s.publish(len(log))
+	unlock, err := readmodel.Dir(s.dir).Lock(readmodel.ByReplay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := s.start(Config{})
+	s.await("what it waits for", func() bool {
+		err := p.Ready()
+		return err != nil && strings.Contains(err.Error(), "a replay has it: process ")
+	})
+	if p.Opened() {
+		t.Error("it says that it has looked into its directory")
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitPosition(p, len(log))
+	if !p.Opened() {
+		t.Error("it does not say that it has looked into its directory")
+	}
+}
+
 // While the region has a generation that can be served, building another one takes nothing from it.
 func TestProjector_BuildsBesideTheLiveOne_AndSaysHowFarItHasCome(t *testing.T) {
 	log := roster(t, 20)

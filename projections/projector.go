@@ -79,6 +79,7 @@ type Projector struct {
 
 	current  atomic.Pointer[follower] // keeps the live model up to date; nil: there is none
 	building atomic.Pointer[string]   // what Ready says while there is no model
+	opened   atomic.Bool              // it has looked what there is
 	ready    atomic.Bool
 	notice   atomic.Pointer[string] // why another generation is served than the one that was; nil: it is that
 	trouble  atomic.Pointer[string] // why no generation can be built or followed now; nil: one can
@@ -128,6 +129,9 @@ func (p *Projector) Generation() string {
 	return ""
 }
 
+// Opened tells whether the node has taken up what it found in its directory: before that nobody can say what it has.
+func (p *Projector) Opened() bool { return p.opened.Load() }
+
 // Ready is nil once the node has caught up, or has given up waiting for what is upstream and
 // serves the complete copy it has. It never turns back: how old the copy is, each answer
 // says for itself.
@@ -171,7 +175,10 @@ func (p *Projector) setBuilding(format string, args ...any) {
 // Run serves until the context ends, and then closes the model. It returns an error only
 // where going on makes no sense: the directory is in use, or cannot be written.
 func (p *Projector) Run(ctx context.Context) error {
-	unlock, err := p.cfg.Dir.Lock()
+	unlock, err := p.lock(ctx)
+	if ctx.Err() != nil && unlock == nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -183,6 +190,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	if err := p.open(); err != nil {
 		return err
 	}
+	p.opened.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
 	p.turns.open(ctx)
 	var waiting sync.WaitGroup

@@ -31,6 +31,8 @@
 //   - A source that is empty, another store, of another past, or behind the copy is refused before anything
 //     is changed; so is a rebuild that would take away or alter more of what the region has than it may. What it adds
 //     does not count: a region that has lost most of its tenants gets them back without being asked twice.
+//   - A node can start at any time: a replay that works on the directory of a stopped one gives way to it ([ErrGaveWay]).
+//     What a node that starts has is not taken for nothing: it is waited for.
 //   - One rebuild, repair or rollback of a region runs at a time; a second one says who is first.
 //
 // Not guaranteed: that differences are found which somebody made on purpose to have the same 64-bit sums.

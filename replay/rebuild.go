@@ -136,13 +136,20 @@ func look(ctx context.Context, open Opener) (info Info, copied *readmodel.Progre
 	return info, copied, err
 }
 
-// opened runs do with the region's copy as it is now, a node's or the directory's.
+// opened runs do with the region's copy as it is now, a node's or the directory's; once more where a node has
+// started meanwhile.
 func opened(ctx context.Context, open Opener, do func(Region) error) error {
-	region, err := open(ctx)
-	if err != nil {
-		return err
+	for {
+		region, err := open(ctx)
+		if err != nil {
+			return err
+		}
+		err = do(region)
+		gone := Stays(region)
+		if err = errors.Join(err, region.Close()); err == nil || gone == nil {
+			return err
+		}
 	}
-	return errors.Join(do(region), region.Close())
 }
 
 // mayBuildFrom refuses a source that would make another region of this one.
@@ -288,7 +295,7 @@ func (r *Rebuilt) settled(cfg RebuildConfig) (live bool, err error) {
 		if _, err := os.Stat(cfg.Dir.Path(r.Generation)); errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
-		unlock, err := cfg.Dir.Lock()
+		unlock, err := cfg.Dir.Lock(readmodel.ByReplay)
 		switch {
 		case err == nil:
 			if now, err := cfg.Dir.Current(); err == nil && now == r.Generation {

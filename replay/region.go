@@ -39,6 +39,8 @@ type Info struct {
 	Position   uint64    `json:"position"`
 	Partitions int       `json:"partitions"`
 	Complete   bool      `json:"complete"` // false: there is no copy that could be looked into
+	// Starting: the node has not looked into its directory yet.
+	Starting bool `json:"starting,omitzero"`
 	// Schema is what a generation must have that this node is to adopt.
 	Schema int `json:"schema"`
 }

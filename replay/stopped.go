@@ -12,7 +12,12 @@ import (
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
-// Stopped is a region's directory while no node has it. Until Close, none can start on it.
+// ErrGaveWay says that a node has started on the directory of a stopped region, and was let have it. Begin again,
+// with the node.
+var ErrGaveWay = errors.New("a node has started on the region's directory, and was let have it")
+
+// Stopped is a region's directory while no node has it. Until Close, none can start on it, unless it
+// gives way: see [Open].
 type Stopped struct {
 	dir    readmodel.Dir
 	region string
@@ -20,27 +25,91 @@ type Stopped struct {
 	log    *slog.Logger
 	unlock func() error
 
+	watching sync.WaitGroup // for a node that starts
+	stop     context.CancelFunc
+
 	mu    sync.Mutex
 	model *readmodel.Model // nil: not opened yet, or there is none
 	why   error            // why there is none
+	gone  bool             // it has given way
 }
 
 // OpenStopped takes the directory of a region of which no node runs; else it is a
 // [readmodel.ErrInUse]. The source is what a repair reads.
 func OpenStopped(dir readmodel.Dir, region string, source Source, log *slog.Logger) (*Stopped, error) {
-	unlock, err := dir.Lock()
+	unlock, err := dir.Lock(readmodel.ByReplay)
 	if err != nil {
 		return nil, err
 	}
-	return &Stopped{dir: dir, region: region, source: source, log: log, unlock: unlock}, nil
+	return &Stopped{dir: dir, region: region, source: source, log: log, unlock: unlock, stop: func() {}}, nil
 }
 
 // Close lets a node have the directory.
-func (s *Stopped) Close() error { return errors.Join(s.closeModel(), s.unlock()) }
-
-func (s *Stopped) closeModel() error {
+func (s *Stopped) Close() error {
+	s.stop()
+	s.watching.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone {
+		return nil
+	}
+	return errors.Join(s.closeModel(), s.unlock())
+}
+
+// lookEvery is how soon a node that starts gets the directory.
+const lookEvery = 100 * time.Millisecond
+
+// giveWay lets a node have the directory that starts on it: what is under way here ends, and can begin anew with
+// the node, which must not wait for it.
+func (s *Stopped) giveWay() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.watching.Go(func() {
+		look := time.NewTicker(lookEvery)
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+			}
+			node, err := Dial(ctx, s.dir)
+			if err != nil {
+				continue // there is none
+			}
+			_ = node.Close() // it never fails
+			s.leave()
+			return
+		}
+	})
+}
+
+func (s *Stopped) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone, s.why = true, ErrGaveWay
+	if err := errors.Join(s.closeModel(), s.unlock()); err != nil {
+		s.log.Warn("give way to a node that starts", "err", err)
+	}
+}
+
+// Stays tells that a region is as it was when it was opened, whatever came of what was done with it: ErrGaveWay
+// where it has given way to a node, which is why that failed, if it did.
+func Stays(region Region) error {
+	s, ok := region.(*Stopped)
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return ErrGaveWay
+	}
+	return nil
+}
+
+// closeModel is called with mu held.
+func (s *Stopped) closeModel() error {
 	if s.model == nil {
 		return nil
 	}
@@ -147,6 +216,16 @@ func (s *Stopped) Recount(ctx context.Context) error {
 
 // Adopt points the directory to another generation: the next node to start opens that one.
 func (s *Stopped) Adopt(_ context.Context, generation string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.adopt(generation)
+}
+
+// adopt is called with mu held: a node that starts gets the one or the other, and not while the pointer is moved.
+func (s *Stopped) adopt(generation string) error {
+	if s.gone {
+		return ErrGaveWay
+	}
 	if err := s.closeModel(); err != nil {
 		return err
 	}
@@ -164,7 +243,7 @@ func (s *Stopped) Adopt(_ context.Context, generation string) error {
 const opening = 10 * time.Second
 
 // Open finds a region's copy: that of the node that runs on its directory, or else the directory's
-// own.
+// own, which gives way to a node that starts: what is done with it fails then, and [Stays] says so.
 func Open(ctx context.Context, dir readmodel.Dir, region string, source Source, log *slog.Logger) (Region, error) {
 	deadline := time.Now().Add(opening)
 	for {
@@ -177,6 +256,7 @@ func Open(ctx context.Context, dir readmodel.Dir, region string, source Source, 
 		}
 		s, err := OpenStopped(dir, region, source, log)
 		if err == nil {
+			s.giveWay()
 			return s, nil
 		}
 		if !errors.Is(err, readmodel.ErrInUse) {
@@ -196,9 +276,23 @@ func Open(ctx context.Context, dir readmodel.Dir, region string, source Source, 
 // ErrOtherRegion says that a directory belongs to another region than the one that was named.
 var ErrOtherRegion = errors.New("the directory belongs to another region")
 
+// starting is how long a node is waited for that has not looked into its directory yet. What it has cannot be told
+// before, and must not be taken for nothing.
+const starting = time.Minute
+
 // named refuses a node of another region.
 func named(ctx context.Context, c *Client, region string) (Region, error) {
 	info, err := c.Info(ctx)
+	for deadline := time.Now().Add(starting); err == nil && info.Starting; info, err = c.Info(ctx) {
+		if !time.Now().Before(deadline) {
+			return nil, errors.Join(fmt.Errorf("the node that runs on %s (pid %d) is starting: try again when its log says that it serves a generation", c.dir, info.PID), c.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), c.Close())
+		case <-time.After(lookEvery):
+		}
+	}
 	if err == nil && info.Region != region {
 		err = fmt.Errorf("%w: the node that runs on %s (pid %d) serves %s, and not %s", ErrOtherRegion, c.dir, info.PID, info.Region, region)
 	}
@@ -209,7 +303,12 @@ func named(ctx context.Context, c *Client, region string) (Region, error) {
 }
 
 // Rollback points the directory to the generation before.
-func (s *Stopped) Rollback(ctx context.Context) (string, error) {
+func (s *Stopped) Rollback(context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return "", ErrGaveWay
+	}
 	name, err := s.dir.Previous()
 	if err != nil {
 		return "", err
@@ -226,5 +325,5 @@ func (s *Stopped) Rollback(ctx context.Context) (string, error) {
 	if !complete {
 		return "", fmt.Errorf("go back to %s: %w: it was never complete", name, readmodel.ErrUnusable)
 	}
-	return name, s.Adopt(ctx, name)
+	return name, s.adopt(name)
 }

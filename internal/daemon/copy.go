@@ -19,7 +19,8 @@ import (
 
 // Snapshot writes a copy of the region, as [replay.Snapshot] does.
 func (r *Replay) Snapshot(ctx context.Context, w io.Writer) (*replay.Copied, error) {
-	return withRegion(ctx, r, func(region replay.Region) (*replay.Copied, error) { return replay.Snapshot(ctx, region, w) })
+	never := func() bool { return false } // it has written something
+	return withRegion(ctx, r, never, func(region replay.Region) (*replay.Copied, error) { return replay.Snapshot(ctx, region, w) })
 }
 
 // Restore makes the region of a copy, as [replay.Restore] does; what cfg has no need to say is known here.

@@ -150,15 +150,30 @@ func (r *Replay) region(ctx context.Context) (replay.Region, error) {
 
 // Verify compares, as [replay.Verify] does; what cfg has no need to say is known here.
 func (r *Replay) Verify(ctx context.Context, cfg replay.VerifyConfig) (*replay.Report, error) {
-	return withRegion(ctx, r, func(region replay.Region) (*replay.Report, error) {
+	again := untold(&cfg)
+	return withRegion(ctx, r, again, func(region replay.Region) (*replay.Report, error) {
 		cfg.Region, cfg.Source, cfg.Dir, cfg.Logger = region, r.source, string(r.dir), r.cfg.Logger
 		return replay.Verify(ctx, cfg)
 	})
 }
 
+// untold tells whether a comparison has told of nothing yet, so that it can begin anew, and nothing was mended.
+func untold(cfg *replay.VerifyConfig) func() bool {
+	told, tell := false, cfg.Each
+	cfg.Each = func(d replay.Difference) error {
+		told = true
+		if tell == nil {
+			return nil
+		}
+		return tell(d)
+	}
+	return func() bool { return !told }
+}
+
 // Repair mends what differs, as [replay.Repair] does.
 func (r *Replay) Repair(ctx context.Context, cfg replay.VerifyConfig) (*replay.RepairReport, error) {
-	return withRegion(ctx, r, func(region replay.Region) (*replay.RepairReport, error) {
+	again := untold(&cfg)
+	return withRegion(ctx, r, again, func(region replay.Region) (*replay.RepairReport, error) {
 		cfg.Region, cfg.Source, cfg.Dir, cfg.Logger = region, r.source, string(r.dir), r.cfg.Logger
 		return replay.Repair(ctx, cfg)
 	})
@@ -176,16 +191,26 @@ func (r *Replay) Rollback(ctx context.Context) (*replay.RolledBack, error) {
 	return replay.Rollback(ctx, r.dir, r.region)
 }
 
-func withRegion[R any](ctx context.Context, r *Replay, do func(replay.Region) (*R, error)) (*R, error) {
-	region, err := r.region(ctx)
-	if err != nil {
-		return nil, err
+// withRegion does something with the region's copy. Where a node has started on it meanwhile, it is done anew with
+// the node, if it can be.
+func withRegion[R any](ctx context.Context, r *Replay, again func() bool, do func(replay.Region) (*R, error)) (*R, error) {
+	for {
+		region, err := r.region(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out, err := do(region)
+		gone := replay.Stays(region)
+		switch err := errors.Join(err, region.Close()); {
+		case err == nil:
+			return out, nil
+		case gone == nil || ctx.Err() != nil:
+			return nil, err
+		case !again():
+			return nil, fmt.Errorf("%w: the same again goes on with the node", gone)
+		}
+		r.cfg.Logger.Warn("beginning anew with the node", "reason", gone)
 	}
-	out, err := do(region)
-	if err := errors.Join(err, region.Close()); err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
 // AskTenant says what the source has of a tenant.

@@ -24,6 +24,7 @@ var ErrNoGeneration = errors.New("the region has no read model yet")
 //	current, previous     which generation is the live one, and which was it before
 //	starts                how often the live one was opened in a row without coming to rest
 //	replay.lock           locked by whoever builds a generation: see [Dir.ReplayLock]
+//	holder                who took the directory last: see [Dir.Lock]
 //
 // Whoever changes anything here holds [Dir.Lock], or, for what is being built, [Dir.ReplayLock].
 // A kill between any two steps leaves what the next start understands, and [Dir.Tidy] removes what is

@@ -221,7 +221,7 @@ func TestDir_TwoReplays_TheSecondIsToldWhoTheFirstIs(t *testing.T) {
 	if !errors.Is(err, ErrReplaying) || !strings.Contains(err.Error(), fmt.Sprintf("process %d, since 20", os.Getpid())) {
 		t.Errorf("got %v, want ErrReplaying with this process and the time", err)
 	}
-	if other, err := d.Lock(); err != nil {
+	if other, err := d.Lock(ByNode); err != nil {
 		t.Errorf("the node's lock: %v", err)
 	} else if err := other(); err != nil {
 		t.Error(err)

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Lock takes the directory for this process until the function that it returns is called, or the
-// process ends; else ErrInUse. A generation has Badger's own lock besides, but what stands
+// process ends; else ErrInUse, which says who has it. A generation has Badger's own lock besides, but what stands
 // beside it, and a build that is not finished, has only this.
-func (d Dir) Lock() (unlock func() error, err error) {
+func (d Dir) Lock(by Holder) (unlock func() error, err error) {
 	if err := d.make(); err != nil {
 		return nil, err
 	}
@@ -25,7 +26,12 @@ func (d Dir) Lock() (unlock func() error, err error) {
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("lock the region's directory %s: %w", string(d), err), f.Close())
 	case !taken:
-		return nil, errors.Join(inUse(string(d)), f.Close())
+		return nil, errors.Join(d.heldBy(), f.Close())
+	}
+	// Who comes second before this is written is told of the holder before.
+	who := fmt.Sprintf("%s, process %d, since %s\n", by, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	if err := os.WriteFile(d.Path(holderFile), []byte(who), 0o600); err != nil && !errors.Is(err, unix.ENOSPC) {
+		return nil, errors.Join(fmt.Errorf("lock the region's directory %s: %w", string(d), err), f.Close())
 	}
 	return f.Close, nil
 }

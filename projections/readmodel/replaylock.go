@@ -11,7 +11,29 @@ import (
 // ErrReplaying says that somebody else builds a generation of this region. The error names the process.
 var ErrReplaying = errors.New("the region is being rebuilt already")
 
+// Holder is what a process is that has a region's directory.
+type Holder string
+
+// Who may have a directory.
 const (
+	ByNode   Holder = "a node"
+	ByReplay Holder = "a replay"
+)
+
+// ErrHeldByReplay is ErrInUse where a replay has the directory of a stopped region. It gives way to a node.
+var ErrHeldByReplay = fmt.Errorf("%w: a replay has it", ErrInUse)
+
+// heldBy says who has the directory.
+func (d Dir) heldBy() error {
+	who := holder(d.Path(holderFile))
+	if process, ok := strings.CutPrefix(who, string(ByReplay)+", "); ok {
+		return fmt.Errorf("%w: %s, on %s: wait until it has ended, or stop it", ErrHeldByReplay, process, d)
+	}
+	return fmt.Errorf("%w: %s has %s: stop it, or give this one another data directory", ErrInUse, who, d)
+}
+
+const (
+	holderFile  = "holder"
 	replayLock  = "replay.lock"
 	controlLock = "control.lock"
 )

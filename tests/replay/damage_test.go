@@ -299,7 +299,7 @@ func counted(all map[string]string) map[string]string {
 
 // tidy expects nothing to be left over, at the latest when a node has started.
 func (w *round) tidy(when string) error {
-	unlock, err := w.dir.Lock()
+	unlock, err := w.dir.Lock(readmodel.ByNode)
 	if err != nil {
 		return err
 	}
