@@ -52,6 +52,13 @@ type KafkaOptions struct {
 	// way to the brokers than the rest.
 	AdvertiseOther func(node int, bound string) (string, error)
 
+	// AdvertiseSecure is the same for the listener SASLTLS.
+	AdvertiseSecure func(node int, bound string) (string, error)
+
+	// Authorize makes the nodes let the Users do what they were given rights for, and nothing else. Whoever
+	// comes by Plaintext may do everything, giving rights included.
+	Authorize bool
+
 	Settings map[string]string // of server.properties, besides
 }
 
@@ -151,7 +158,7 @@ func layOut(ctx context.Context, tools Tools, dir string, options KafkaOptions) 
 			node.bound[l] = addresses[i*len(listeners)+j]
 			node.advertised[l] = node.bound[l]
 		}
-		for l, advertise := range map[Listener]func(int, string) (string, error){Plaintext: options.Advertise, Other: options.AdvertiseOther} {
+		for l, advertise := range map[Listener]func(int, string) (string, error){Plaintext: options.Advertise, Other: options.AdvertiseOther, SASLTLS: options.AdvertiseSecure} {
 			if advertise == nil {
 				continue
 			}

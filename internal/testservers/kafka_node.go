@@ -161,6 +161,10 @@ func (n *KafkaNode) settings(listeners []Listener, options KafkaOptions) (string
 		// Memory for compaction, which only Kafka's own topics have: 128 MB by default.
 		"log.cleaner.dedupe.buffer.size": "4194304",
 	}
+	if options.Authorize {
+		settings["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+		settings["super.users"] = "User:ANONYMOUS" // who has not logged in: the nodes, and tests
+	}
 	if err := n.secure(settings, listeners, options); err != nil {
 		return "", err
 	}

@@ -28,14 +28,17 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's
-	// A link of toxiproxy's that was changed while data came may leave its goroutine behind.
-	theirs := goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")
-	goleak.VerifyTestMain(m, theirs, goleak.Cleanup(func(code int) {
+	// A link of toxiproxy's that was changed, or reset, while data came may leave its goroutines behind.
+	theirs := []goleak.Option{
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
+	}
+	goleak.VerifyTestMain(m, append(theirs, goleak.Cleanup(func(code int) {
 		if err := os.RemoveAll(scratch); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 		os.Exit(code)
-	}))
+	}))...)
 }
 
 // program is the tenantry binary that can be told to die, built from this tree once in a run.

@@ -33,6 +33,8 @@ type options struct {
 	dir string
 	// pooler puts pgbouncer, in transaction mode, before PostgreSQL, for all but the leaders' locks.
 	pooler bool
+	// secure has all servers speak TLS with both engines, which are their own then, and log in to Kafka.
+	secure bool
 	// small leaves everything out that a test of one node does not need: one catalogue, one region.
 	small bool
 }
@@ -50,6 +52,7 @@ type system struct {
 	topic      string
 	catalogues []*server
 	nodes      []*server
+	secured    *secured // nil: nothing is
 	links      links
 	http       *http.Client
 	writing    *http.Client // for writers, who try elsewhere soon
@@ -66,6 +69,9 @@ func open(t *testing.T, o options) *system {
 	s := &system{t: t, topic: "tenantry.events." + uuid.NewString(), http: &http.Client{Transport: transport, Timeout: 15 * time.Second}, long: &http.Client{Transport: transport}, writing: &http.Client{Transport: transport, Timeout: 1500 * time.Millisecond}}
 	if o.through {
 		s.links = newLinks(t)
+	}
+	if o.secure {
+		s.secured = newSecured(t)
 	}
 	s.engines(o)
 	s.migrate()
@@ -92,7 +98,7 @@ func (s *system) engines(o options) {
 		if _, err := testservers.FindPostgres(t.Context()); err != nil {
 			testservers.Postgres(t) // skips or fails, with the reason
 		}
-		pg, err := testservers.StartPostgres(t.Context(), testservers.PostgresConfig{Durable: true})
+		pg, err := testservers.StartPostgres(t.Context(), testservers.PostgresConfig{Durable: true, Certificates: s.secured.certificates()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,6 +118,11 @@ func (s *system) engines(o options) {
 	switch {
 	case o.kafka == 0:
 		s.brokers = []string{testservers.Kafka(t)}
+	case o.secure:
+		s.kafka = testservers.NewKafka(t, testservers.KafkaOptions{
+			Nodes: o.kafka, Users: s.secured.users(), Certificates: s.secured.certificates(), AdvertiseSecure: s.links.kafka("servers"),
+		})
+		s.brokers = s.kafka.Brokers(testservers.Plaintext) // for us
 	case o.through:
 		// Each broker is known by a proxy's address: clients that asked one for the cluster go on
 		// through proxies.
@@ -135,6 +146,7 @@ func (s *system) makeRoles(server, name string) {
 			s.t.Fatal(err)
 		}
 		u.User = url.User(role)
+		s.secured.over(u)
 		*at = u.String()
 	}
 }
@@ -195,6 +207,10 @@ func (s *system) lay(o options) {
 		others = s.brokers
 	}
 	prepare := func(name string, brokers []string, args ...string) *server {
+		if s.secured != nil {
+			brokers = s.kafka.Brokers(testservers.SASLTLS)
+			args = append(args, s.secured.flags...)
+		}
 		address := addresses[0]
 		addresses = addresses[1:]
 		return &server{
