@@ -70,6 +70,17 @@ test: $(TESTSERVERS) ## all tests; with REQUIRE_SERVICES=1 one that lacks a serv
 test-race: $(TESTSERVERS) ## the same under the race detector (needs a C compiler), without the longest
 	$(TESTSERVERS) -- bash .ci/go-test $(PKG) -- -race -short -timeout $(RACE_TIMEOUT) $(TESTFLAGS)
 
+# A version that Debian has not installed is fetched by Maven.
+POSTGRES_VERSIONS ?= 14 15 16 17 18
+
+.PHONY: test-postgres
+test-postgres: $(TESTSERVERS) ## the event store and its crashes on each PostgreSQL from 14 to 18 (ten minutes)
+	@for version in $(POSTGRES_VERSIONS); do \
+		echo "PostgreSQL $$version"; \
+		TENANTRY_TEST_POSTGRES_VERSION=$$version REQUIRE_SERVICES=1 $(TESTSERVERS) -- sh -c \
+			'go test -count=1 -timeout $(TEST_TIMEOUT) ./events/postgres && go test -count=1 -timeout $(TEST_TIMEOUT) -run TestKills ./tests/faults' || exit 1; \
+	done
+
 # So many processes are killed, one after the other; what came of it is printed as a table.
 KILLS ?= 1000
 
