@@ -172,8 +172,11 @@ func (c *Cluster) explain(err error) error {
 			ErrLogin, s.Mechanism, c.names(), err)
 	case errors.Is(err, kafka.IllegalSASLState):
 		return fmt.Errorf("%w: %s wants none: leave out --kafka-sasl-mechanism, or use the listener's address that wants one: %w", ErrLogin, c.names(), err)
-	case errors.Is(err, kafka.TopicAuthorizationFailed), errors.Is(err, kafka.ClusterAuthorizationFailed), errors.Is(err, kafka.GroupAuthorizationFailed):
-		return fmt.Errorf("kafka does not let this user do that (kafka-acls.sh: a region needs READ, DESCRIBE and DESCRIBE_CONFIGS of the topic; a catalogue WRITE as well, and CREATE unless the topic is there): %w", err)
+	case errors.Is(err, kafka.GroupAuthorizationFailed):
+		return fmt.Errorf("kafka does not let the user %s do that (kafka-acls.sh: a catalogue needs READ of the group, for nothing but tenantry replay --topic; a region needs none): %w", s.User, err)
+	case errors.Is(err, kafka.TopicAuthorizationFailed), errors.Is(err, kafka.ClusterAuthorizationFailed):
+		// READ and WRITE have DESCRIBE in them.
+		return fmt.Errorf("kafka does not let the user %s do that (kafka-acls.sh: a region needs READ of the topic; a catalogue READ, WRITE and DESCRIBE_CONFIGS of it, and CREATE unless it is there): %w", s.User, err)
 	case s.Mechanism == "" && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 		// Also what a broker does that is being stopped, so that it is tried again.
 		return fmt.Errorf("the connection was closed (where that lasts: does that port want a login, --kafka-sasl-mechanism, or TLS?): %w", err)
