@@ -106,6 +106,7 @@ func (p *Projector) adopt(ctx context.Context, name string) (err error) {
 	if err := m.Sync(); err != nil { // so that what is pointed to is there after a power cut, too
 		return err
 	}
+	crashpoint.Hit(crashpoint.AdoptOpened)
 	p.log.Info("following the topic with the generation that is to be live", "generation", name, "position", m.Progress().Position())
 	f.start(p.turns.life)
 	for compare {

@@ -60,6 +60,7 @@ func TestAdopt_KilledAtAnyPoint_LeavesAGenerationThatIsWholeAndNothingElse(t *te
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for point, want := range map[crashpoint.Point]string{
+		crashpoint.AdoptOpened:        "gen-0001",
 		crashpoint.AdoptBeforeCurrent: "gen-0001",
 		crashpoint.AdoptAfterCurrent:  "gen-0002",
 		crashpoint.AdoptAfterClose:    "gen-0002",

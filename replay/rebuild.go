@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/crashpoint"
 	"github.com/tenantry/tenantry/internal/diskspace"
 	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
@@ -212,7 +213,10 @@ func (r *Rebuilt) build(ctx context.Context, cfg RebuildConfig, building string,
 	if err := r.check(ctx, cfg, path, built); err != nil {
 		return "", err
 	}
-	return cfg.Dir.Promote(building)
+	crashpoint.Hit(crashpoint.ReplayVerified)
+	generation, err = cfg.Dir.Promote(building)
+	crashpoint.Hit(crashpoint.ReplayPromoted)
+	return generation, err
 }
 
 // check reads back what was built, and compares it with the copy that it is to replace.

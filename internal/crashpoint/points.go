@@ -16,6 +16,9 @@ const (
 	RebuildMid           Point = "rebuild-mid"            // a generation is half built
 	RebuildBeforeCurrent Point = "rebuild-before-current" // it is whole, and not the one to serve
 	RebuildAfterCurrent  Point = "rebuild-after-current"  // it is the one to serve, and the old one is there
+	ReplayVerified       Point = "replay-verified"        // a replay has built a generation and read it back, and it has no name that could be live
+	ReplayPromoted       Point = "replay-promoted"        // it has, and nobody was asked to take it
+	AdoptOpened          Point = "adopt-opened"           // a node has opened what was handed over, and does not follow with it
 	AdoptBeforeCurrent   Point = "adopt-before-current"   // a generation that was handed over has caught up, and look-ups go to the old one
 	AdoptAfterCurrent    Point = "adopt-after-current"    // a start would serve it, and look-ups go to the old one
 	AdoptAfterClose      Point = "adopt-after-close"      // look-ups go to it, and the old one is closed
@@ -28,6 +31,7 @@ func All() []Point {
 		RelayBeforeProduce, RelayMidBatch, RelayAfterProduce, RelayAfterLead,
 		FoldBeforeCommit, FoldAfterCommit,
 		RebuildMid, RebuildBeforeCurrent, RebuildAfterCurrent,
-		AdoptBeforeCurrent, AdoptAfterCurrent, AdoptAfterClose,
+		ReplayVerified, ReplayPromoted,
+		AdoptOpened, AdoptBeforeCurrent, AdoptAfterCurrent, AdoptAfterClose,
 	}
 }

@@ -32,7 +32,7 @@ func ends() []end {
 		{name: "the node, at any time", killNode: true},
 		{name: "both, at any time", killReplay: true, killNode: true},
 	}
-	for _, p := range []crashpoint.Point{crashpoint.AdoptBeforeCurrent, crashpoint.AdoptAfterCurrent, crashpoint.AdoptAfterClose} {
+	for _, p := range []crashpoint.Point{crashpoint.AdoptOpened, crashpoint.AdoptBeforeCurrent, crashpoint.AdoptAfterCurrent, crashpoint.AdoptAfterClose} {
 		out = append(out, end{name: "the node, " + string(p), node: string(p) + ":1"})
 	}
 	for _, p := range crashpoint.All() {
