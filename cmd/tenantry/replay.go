@@ -168,8 +168,11 @@ func replayAs(cmd *cobra.Command, r *daemon.Replay, mode string) error {
 // ifReplayStopped says of a replay that the user has stopped what became of it, in place of what that looks
 // like from inside.
 func ifReplayStopped(cmd *cobra.Command, mode string, err error) error {
-	if mode == "repair" || mode == "" && flagValue(cmd, "tenant") != "" {
+	switch {
+	case mode == "repair" || mode == "" && flagValue(cmd, "tenant") != "":
 		return stopped(cmd, err, "what was mended until then is mended; the same again does the rest")
+	case mode == "":
+		return stopped(cmd, err, "the region is as it was, and nothing is left over; the next run begins anew")
 	}
 	return stoppedHere(cmd, err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/crashpoint"
 	"github.com/tenantry/tenantry/internal/daemon"
+	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
 // end is one way in which something dies while a region is rebuilt.
@@ -67,6 +68,49 @@ func TestReplay_KilledAtAnyMoment_AsTheNode_LeavesAWholeGenerationLiveAndNothing
 		t.Logf("%4d times: %s", sum[name], name)
 	}
 	l.dev.Load().stop(t)
+}
+
+// Ctrl-C is no kill: the replay itself removes what it has half built, and says what the next one does.
+func TestReplay_InterruptedWhileItBuilds_LeavesNothing_AndSaysWhatTheNextRunDoes(t *testing.T) {
+	dir := t.TempDir()
+	d := mustReady(t, dir, startDev(t, dir, "", daemon.Addresses{}))
+	l := newLoad(newClient(t), d)
+	l.found(t)
+	region := readmodel.Dir(filepath.Join(dir, "regions", regions[0]))
+	for range 20 { // it may be done before the signal comes
+		before, err := region.Current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := begin(t, program(t, "", "replay", "--region", regions[0], "--data-dir", dir))
+		for half := false; !half && !hasEnded(p); {
+			found, err := filepath.Glob(region.Path("*.building"))
+			half = len(found) > 0
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = p.cmd.Process.Signal(os.Interrupt) // an error means that it has ended
+		p.awaitEnd(t, patience)
+		if p.code() == 0 {
+			continue
+		}
+		if text := p.stderr.String(); p.code() != 1 || !strings.Contains(text, "stopped: the region is as it was, and nothing is left over; the next run begins anew") {
+			t.Errorf("exit code %d, and it says %s", p.code(), text)
+		}
+		if live, more, err := leftOver(dir, regions[0]); err != nil || live != before || len(more) > 0 {
+			t.Errorf("live is %s, and was %s; left over is %v (%v)", live, before, more, err)
+		}
+		if left, err := filepath.Glob(filepath.Join(dir, "*.tmp")); err != nil || len(left) > 0 {
+			t.Errorf("left over is %v (%v)", left, err)
+		}
+		if again := mustReplay(t, dir, regions[0]); strings.Contains(again.stderr.String(), "cut short") {
+			t.Errorf("the next one found something: %s", again.stderr.String())
+		}
+		d.stop(t)
+		return
+	}
+	t.Fatal("it was done each time before it was interrupted")
 }
 
 // kill is one round: a rebuild under commands, and a death.
