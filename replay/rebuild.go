@@ -198,6 +198,7 @@ func roomFor(cfg RebuildConfig, info Info, head events.Head) error {
 // build builds and verifies, and says as which generation it can be handed over.
 func (r *Rebuilt) build(ctx context.Context, cfg RebuildConfig, building string, partitions int) (generation string, err error) {
 	path := cfg.Dir.Path(building)
+	ctx = events.WithReading(ctx, func(done, total uint64) { cfg.Progress("read the source", done, total) })
 	built, err := projections.Build(ctx, projections.BuildConfig{
 		Source: cfg.Source.Whole, Dir: path, Partitions: partitions, Logger: cfg.Logger, FreeSpace: cfg.FreeSpace,
 		Progress: func(done, total uint64) { cfg.Progress("build", done, total) },

@@ -117,3 +117,37 @@ func (n *startingNode) Info(ctx context.Context) (Info, error) {
 	info.Starting = n.asked.Add(1) < 3
 	return info, err
 }
+
+// readingSource reads its log before it gives it.
+type readingSource struct{ *memorySource }
+
+func (s readingSource) Whole(ctx context.Context) (events.Whole, error) {
+	events.Reading(ctx)(5, 10)
+	return s.memorySource.Whole(ctx)
+}
+
+func TestVerifyAndRebuild_OfASourceThatIsReadFirst_TellHowFarThatIs(t *testing.T) {
+	s := readingSource{aCatalogue(t, 20, 43)}
+	dir := aStopped(t, s.memorySource)
+	for what, do := range map[string]func(told func(string, uint64, uint64)) error{
+		"rebuild": func(told func(string, uint64, uint64)) error {
+			cfg := rebuilding(dir, s)
+			cfg.Progress = told
+			_, err := Rebuild(t.Context(), cfg)
+			return err
+		},
+		"verify": func(told func(string, uint64, uint64)) error {
+			_, err := Verify(t.Context(), VerifyConfig{Region: openStopped(t, aStopped(t, s.memorySource), s), Source: s, Dir: t.TempDir(), Progress: told})
+			return err
+		},
+	} {
+		read := 0
+		if err := do(func(stage string, done, total uint64) {
+			if stage == "read the source" && done == 5 && total == 10 {
+				read++
+			}
+		}); err != nil || read != 1 {
+			t.Errorf("%s: %v, told %d times, want once", what, err, read)
+		}
+	}
+}

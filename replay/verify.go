@@ -197,6 +197,7 @@ func (c *comparison) readBoth(ctx context.Context) error {
 // readSource writes down what the source says that the copy should hold.
 func (c *comparison) readSource(ctx context.Context) error {
 	began := time.Now()
+	ctx = events.WithReading(ctx, func(done, total uint64) { c.cfg.Progress("read the source", done, total) })
 	whole, err := c.cfg.Source.Whole(ctx)
 	if err != nil {
 		return fmt.Errorf("read the source: %w", err)

@@ -17,7 +17,7 @@ var ErrRestored = errors.New("the catalogue has another history than before")
 // Whole reads all of the log, in the order of its positions, and sorts it by stream in a temporary
 // file in Config.TempDir, which takes about as much room as the log itself and is gone when the
 // whole is closed, or the process ends. An answer that breaks off is gone on with where it broke
-// off; a catalogue that is away is waited for as long as Config.Patience.
+// off; a catalogue that is away is waited for as long as Config.Patience. [events.WithReading] is told how far it is.
 func (l *Log) Whole(ctx context.Context) (events.Whole, error) {
 	w, err := l.whole(ctx)
 	if err != nil {
@@ -35,7 +35,13 @@ func (l *Log) whole(ctx context.Context) (*whole, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = l.readPatiently(ctx, head, func(e events.Event) error { return sorter.add(&e) })
+	told := events.Reading(ctx)
+	err = l.readPatiently(ctx, head, func(e events.Event) error {
+		if e.Position%tellEvery == 0 || e.Position == head.Position {
+			told(e.Position, head.Position)
+		}
+		return sorter.add(&e)
+	})
 	if err == nil {
 		err = l.sameHistory(ctx, head)
 	}
@@ -47,6 +53,9 @@ func (l *Log) whole(ctx context.Context) (*whole, error) {
 	}
 	return &whole{head: head, sorter: sorter}, nil
 }
+
+// tellEvery is after how many events it is told how far the reading is.
+const tellEvery = 10_000
 
 // sameHistory asks whether the log still has all that it had when it ended at head.
 func (l *Log) sameHistory(ctx context.Context, head events.Head) error {

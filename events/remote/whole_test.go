@@ -146,6 +146,22 @@ func TestWhole_ThatIsOpen_LeavesNoFileBehindWhateverHappens(t *testing.T) {
 	}
 }
 
+func TestWhole_TellsHowMuchOfTheLogItHasRead(t *testing.T) {
+	api, _ := catalogue(t, 20)
+	l := serve(t, api, func(cfg *remote.Config) { cfg.TempDir = t.TempDir() })
+	var done, total uint64
+	w, err := l.Whole(events.WithReading(t.Context(), func(d, all uint64) { done, total = d, all }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head := w.Head().Position; done != head || total != head || head == 0 {
+		t.Errorf("told %d of %d, want %d of it", done, total, head)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhole_CatalogueThatIsAwayForLong_IsWaitedForAsLongAsItsPatience(t *testing.T) {
 	api, store := catalogue(t, 20)
 	var logs atomic.Int64
