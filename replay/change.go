@@ -74,7 +74,9 @@ func (d *Difference) countTo(c *Change) {
 	}
 	for _, k := range d.Keys {
 		if _, ok := hostnameOf(string(k)); ok {
-			c.Hostnames++
+			if !d.astray {
+				c.Hostnames++
+			}
 		} else {
 			c.Removed++
 		}

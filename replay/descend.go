@@ -80,7 +80,12 @@ func (c *comparison) descend(ctx context.Context, wrong *BucketSet) error {
 		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.damaged)) {
-		d := Difference{Kind: Damaged, Keys: []Key{Key(key)}}
+		value, err := c.in.Record(ctx, key)
+		if err != nil {
+			return fmt.Errorf("read the region's copy: %w", err)
+		}
+		_, _, readable := claimOf(KV{Key: key, Value: value})
+		d := Difference{Kind: Damaged, Keys: []Key{Key(key)}, astray: readable}
 		c.report.count(&d)
 		late = append(late, d)
 	}
@@ -243,6 +248,9 @@ func (c *comparison) lostHostname(ctx context.Context, stream events.StreamID, n
 		return lost, nil
 	}
 	lost.Here = holder
+	if holder.IsZero() {
+		delete(c.damaged, key) // it may be astray: the repair of this stream writes it anew, too
+	}
 	records, _, err := c.load(ctx, stream)
 	if err != nil {
 		return nil, err

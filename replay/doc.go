@@ -26,7 +26,7 @@
 //     copy had come then, partition by partition. It stops neither side, and what is in order but on its
 //     way is no difference.
 //   - A comparison reads every entry of the copy. It names each stream that differs, and each
-//     hostname that is answered wrongly.
+//     hostname that is answered wrongly, or would be when somebody gets it next.
 //   - A repair changes what differs, and nothing else, and compares that again.
 //   - A source that is empty, another store, of another past, or behind the copy is refused before anything
 //     is changed; so is a rebuild that would take away or alter more of what the region has than it may. What it adds

@@ -31,6 +31,10 @@ type local struct {
 func (l *local) Scan(ctx context.Context, rate int) (*Scanned, error) {
 	s := new(Scanned)
 	err := l.snapshot.Scan(ctx, rate, func(e Entry) error {
+		if e.Astray {
+			s.Damaged = append(s.Damaged, e.Key)
+			return nil
+		}
 		s.Entries++
 		s.Sums.Add(e)
 		switch {
@@ -52,6 +56,9 @@ func (l *local) Scan(ctx context.Context, rate int) (*Scanned, error) {
 func (l *local) Entries(ctx context.Context, of *BucketSet, yield func(Entry) error) error {
 	sums := new(Sums)
 	err := l.snapshot.Scan(ctx, 0, func(e Entry) error {
+		if e.Astray {
+			return nil // a scan tells of it
+		}
 		sums.Add(e)
 		if e.Stream.IsZero() || of.Has(e.Bucket) {
 			return yield(e)

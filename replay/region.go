@@ -71,7 +71,7 @@ type Scanned struct {
 	Sums    Sums
 	Entries uint64
 	Tenants uint64   // records of tenants, purged ones included
-	Damaged []string // keys of entries of which nobody can say whose they are
+	Damaged []string // keys of entries of which nobody can say whose they are, or which are astray: see [Entry]
 }
 
 // BucketSet is a set of buckets.

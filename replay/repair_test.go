@@ -190,6 +190,35 @@ func TestRepair_OfEachTenantThatDiffers_LeavesNoWrongSum(t *testing.T) {
 	}
 }
 
+// It decides no answer now, and would keep the hostname from whoever gets it next.
+func TestRepair_OfAHostnameThatWasLetGoAtAPositionThatIsNotThere_RemovesIt(t *testing.T) {
+	s := aCatalogue(t, 20, 18)
+	for _, over := range []string{"in process", "over the socket"} {
+		t.Run(over, func(t *testing.T) {
+			dir := aStopped(t, s)
+			damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+				return errors.Join(
+					txn.Set([]byte("h/free.example"), binary.AppendUvarint(nil, 1<<40)),
+					txn.Set([]byte("h/past.example"), binary.AppendUvarint(nil, 5)), // as any that was let go
+				)
+			})
+			var r Region = openStopped(t, dir, s)
+			if over == "over the socket" {
+				control(t, dir, r, sessionIdle)
+				r = client(t, dir)
+			}
+			report, lines := mended(t, r, s, "")
+			expect(t, lines, `damaged ; key h/free.example`)
+			if c := report.Change(); c.Part() != 0 || report.Repaired != 1 || len(report.Left) > 0 {
+				t.Errorf("got %+v, and a change of %+v", report, c)
+			}
+			if report, lines := verified(t, r, s); !report.Equal() {
+				t.Errorf("then: got %+v, %q", report, lines)
+			}
+		})
+	}
+}
+
 // Another repair may have counted anew while this one mended.
 func TestRepair_WhereSomebodyElseHasCountedAnewMeanwhile_CountsAllAgain(t *testing.T) {
 	s := aCatalogue(t, 20, 17)

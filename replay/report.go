@@ -34,6 +34,7 @@ type Difference struct {
 
 	held   []events.Hostname // all hostnames whose entry here names this stream
 	record bool              // the record differs, and not only hostnames
+	astray bool              // the key is of an entry that decides no answer
 }
 
 // Key is a key of the copy, which may be any octets where it is damaged.

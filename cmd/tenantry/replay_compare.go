@@ -77,7 +77,7 @@ func differenceText(d replay.Difference, verbs map[replay.Kind]string) string {
 		verb = "was purged, and the region has it still"
 	}
 	if d.Stream.IsZero() {
-		fmt.Fprintf(&b, "an entry that cannot be read %s\n", verb)
+		fmt.Fprintf(&b, "an entry that nobody can have written %s\n", verb)
 	} else {
 		fmt.Fprintf(&b, "%s %s\n", d.Stream, verb)
 	}

@@ -69,6 +69,9 @@ type Entry struct {
 	Stream events.StreamID // to whom it belongs; zero where the record is too damaged to say
 	Bucket int
 	Digest uint64
+	// Astray: it says that a hostname was let go at a position that the model has not come to. It decides no answer
+	// now, so that it counts for no sum, and would keep the hostname from whoever gets it next.
+	Astray bool
 }
 
 // Entry is the record without its value; false where it is one that does not count: see [Sums].

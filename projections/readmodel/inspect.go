@@ -91,12 +91,16 @@ func (i *Inspection) view(fn func(*badger.Txn) error) error {
 }
 
 // Scan yields each entry that counts for [Sums], in the order of their keys, at most rate of them
-// a second (0: as fast as it goes). It reads and digests what is stored.
+// a second (0: as fast as it goes), and those that are astray. It reads and digests what is stored.
 func (i *Inspection) Scan(ctx context.Context, rate int, yield func(Entry) error) error {
 	var batch []Entry
+	last := i.progress.last()
 	return i.each(ctx, rate, func(key, value []byte) {
-		if e, ok := (KV{Key: string(key), Value: value}).Entry(); ok {
+		kv := KV{Key: string(key), Value: value}
+		if e, ok := kv.Entry(); ok {
 			batch = append(batch, e)
+		} else if c, err := parseClaim(value); err == nil && kv.under(prefixHostname) && c.position > last {
+			batch = append(batch, Entry{Key: kv.Key, Astray: true})
 		}
 	}, func() error {
 		for _, e := range batch {

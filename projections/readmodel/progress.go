@@ -80,6 +80,14 @@ func (p *Progress) Position() uint64 {
 	return position
 }
 
+// last is the highest position that any partition has come to.
+func (p *Progress) last() (position uint64) {
+	for _, part := range p.Partitions {
+		position = max(position, part.Position, part.LastEvent)
+	}
+	return position
+}
+
 // CompleteAt is the time at which the model was last known to hold everything; zero: never.
 func (p *Progress) CompleteAt() time.Time {
 	if len(p.Partitions) == 0 {
