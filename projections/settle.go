@@ -26,11 +26,9 @@ func (p *Projector) awaitSettled(ctx context.Context, ready <-chan struct{}) err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		served := time.NewTimer(p.cfg.Settle)
-		defer served.Stop()
 		select {
 		case <-p.changed():
-		case <-served.C:
+		case <-time.After(p.cfg.Settle):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

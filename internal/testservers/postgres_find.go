@@ -47,7 +47,7 @@ func FindPostgres(ctx context.Context) (string, error) {
 		return dir, nil
 	}
 	if version := os.Getenv(PostgresVersionEnv); version != "" {
-		if dir := filepath.Join("/usr/lib/postgresql", version, "bin"); hasPostgres(dir) {
+		if dir := "/usr/lib/postgresql/" + version + "/bin"; hasPostgres(dir) {
 			return dir, nil
 		}
 		return fetchPostgres(ctx, version)
