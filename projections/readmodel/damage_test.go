@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -214,7 +215,9 @@ func models(t *testing.T) map[string]struct {
 func TestOpen_OfAnyFileDamaged_IsRefusedOrHoldsWhatTheModelHeld(t *testing.T) {
 	const seed = 20261121
 	random := rand.New(rand.NewPCG(seed, 5))
-	for kind, m := range models(t) {
+	kinds := models(t)
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		m := kinds[kind]
 		t.Run(kind, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "gen")
 			m.files.write(t, dir)
@@ -230,7 +233,8 @@ func TestOpen_OfAnyFileDamaged_IsRefusedOrHoldsWhatTheModelHeld(t *testing.T) {
 					refused++
 				}
 			}
-			for name, b := range m.files {
+			for _, name := range slices.Sorted(maps.Keys(m.files)) {
+				b := m.files[name]
 				if strings.HasPrefix(kind, "killed") && filepath.Ext(name) != logSuffix {
 					continue // as in the one that was closed
 				}
@@ -248,9 +252,9 @@ func TestOpen_OfAnyFileDamaged_IsRefusedOrHoldsWhatTheModelHeld(t *testing.T) {
 				try(name+": empty", m.files.with(name, []byte{}))
 				try(name+": gone", m.files.with(name, nil))
 				try(name+": twice as long", m.files.with(name, append(append([]byte(nil), b...), b...)))
-				for other, c := range m.files {
+				for _, other := range slices.Sorted(maps.Keys(m.files)) {
 					if filepath.Ext(other) == filepath.Ext(name) && other != name {
-						try(name+": exchanged for "+other, m.files.with(name, c))
+						try(name+": exchanged for "+other, m.files.with(name, m.files[other]))
 					}
 				}
 			}
@@ -258,7 +262,8 @@ func TestOpen_OfAnyFileDamaged_IsRefusedOrHoldsWhatTheModelHeld(t *testing.T) {
 				try("with "+extra, m.files.with(extra, []byte("stray")))
 			}
 			t.Logf("%d of %d were refused, with seed %d", refused, trials, seed)
-			if refused == 0 {
+			// The one log of a killed model may be cut anywhere: that is how a kill leaves it.
+			if refused == 0 && kind != "killed" {
 				t.Error("nothing was refused")
 			}
 		})

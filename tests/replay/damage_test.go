@@ -97,7 +97,7 @@ func (w *round) play() error {
 func (w *round) playRecords() error {
 	after, did := spoilRecords(w.t, w.rand, w.dir.Path("gen-0001"), w.base.records)
 	w.did = did
-	want := judge(w.base.records, after)
+	want := judge(w.base.records, after, uint64(len(w.c.log)))
 	got, err := w.verify()
 	if err != nil {
 		if !want.mayRefuse || !refused(err) {

@@ -164,8 +164,9 @@ type verdict struct {
 	mayRefuse bool
 }
 
-// judge says by the records alone, and what doc.go of package readmodel says of them, what was damaged.
-func judge(before, after map[string]string) verdict {
+// judge says by the records alone, and what doc.go of package readmodel says of them, what was damaged in a
+// generation that has come to the position end.
+func judge(before, after map[string]string, end uint64) verdict {
 	v := verdict{streams: make(map[string]bool), keys: make(map[string]bool)}
 	for key := range union(before, after) {
 		was, wasThere := before[key]
@@ -192,14 +193,16 @@ func judge(before, after map[string]string) verdict {
 			}
 		case "h/":
 			had, _, _ := holderOf(was, wasThere)
-			has, _, readable := holderOf(is, isThere)
+			has, position, readable := holderOf(is, isThere)
 			if had != "" {
 				v.streams[had] = true
 			}
 			if has != "" {
 				v.streams[has] = true
 			}
-			if !readable && had == "" {
+			// One that lets the hostname go after the end would keep it from whoever gets it next.
+			astray := has == "" && position > end
+			if had == "" && (!readable || astray) {
 				v.keys[key] = true
 			}
 		}

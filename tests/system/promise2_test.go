@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -46,21 +47,32 @@ func TestPromise2_EventsAreFoldedInOrderAndEachOnce_InEveryRegion(t *testing.T) 
 	over := make(chan struct{})
 	seen := make([]map[uint64]jsontext.Value, 0, tenants*len(both))
 	for i := range tenants {
+		var readers []<-chan struct{}
+		for name, url := range d.Regions {
+			versions, fresh := make(map[uint64]jsontext.Value), make(chan struct{}, 1)
+			seen, readers = append(seen, versions), append(readers, fresh)
+			reading.Go(func() { watch(c, f, name, fmt.Sprintf("%s/v1/lookup/t%d.example", url, i), versions, fresh, over) })
+		}
 		id := fmt.Sprintf("ten_t%d", i)
 		c.must("POST", d.Admin+"/v1/tenants", fmt.Sprintf(`{"id":%q,"name":"T","hostnames":["t%d.example"],"home_region":"eu-west"}`, id, i))
 		writing.Go(func() {
-			for _, s := range life(commands) {
+			for n, s := range life(commands) {
+				if n%10 == 9 { // so that the readers see some on the way
+					for _, fresh := range readers {
+						select {
+						case <-fresh:
+						case <-time.After(patience):
+							f.add("a reader of %s sees no new version for %s", id, patience)
+							return
+						}
+					}
+				}
 				if r, err := c.try(s.method, d.Admin+"/v1/tenants/"+id+s.path, s.body); err != nil || r.status != http.StatusOK {
 					f.add("%s %s of %s: %d %v %s", s.method, s.path, id, r.status, err, r.body)
 					return
 				}
 			}
 		})
-		for name, url := range d.Regions {
-			versions := make(map[uint64]jsontext.Value)
-			seen = append(seen, versions)
-			reading.Go(func() { watch(c, f, name, fmt.Sprintf("%s/v1/lookup/t%d.example", url, i), versions, over) })
-		}
 	}
 	writing.Wait()
 	w := checkRegions(t, c, d)
@@ -106,8 +118,10 @@ func TestPromise2_EventsAreFoldedInOrderAndEachOnce_InEveryRegion(t *testing.T) 
 }
 
 // watch looks a hostname up until it is told to end, and keeps the first document of each version.
-// A version that goes back, or that has two documents, is a finding.
-func watch(c *client, f *findings, region, url string, versions map[uint64]jsontext.Value, over <-chan struct{}) {
+// A version that goes back, or that has two documents, is a finding. It tells on fresh of a version that
+// was not seen before, and closes it at the end.
+func watch(c *client, f *findings, region, url string, versions map[uint64]jsontext.Value, fresh chan<- struct{}, over <-chan struct{}) {
+	defer close(fresh)
 	last := uint64(0)
 	for {
 		select {
@@ -137,6 +151,10 @@ func watch(c *client, f *findings, region, url string, versions map[uint64]jsont
 			f.add("%s: version %d is %s and %s in %s", url, doc.Version, before, r.body, region)
 		case !known:
 			versions[doc.Version] = r.body
+			select {
+			case fresh <- struct{}{}:
+			default: // the one before was not waited for
+			}
 		}
 		last = doc.Version
 	}
