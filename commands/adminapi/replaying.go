@@ -14,7 +14,7 @@ import (
 
 // What [Config.ReplayTopic] is refused with.
 var (
-	ErrNotLeading = errors.New("another catalogue publishes")
+	ErrNotLeading = errors.New("this catalogue does not publish")
 	ErrReplaying  = errors.New("a replay of the topic is under way")
 )
 
@@ -77,7 +77,7 @@ func (a *api) replayTopic(c echo.Context) error {
 	})
 	switch {
 	case errors.Is(err, ErrNotLeading) && lines == nil:
-		return kindNotLeading.problem("this catalogue does not publish: ask the one whose metric tenantry_relay_leading is 1")
+		return kindNotLeading.problem("%s; the one that does has 1 in its metric tenantry_relay_leading", err)
 	case errors.Is(err, ErrReplaying):
 		return kindReplaying.problem("wait until the replay that is under way has ended, or stop whoever asked for it")
 	case err != nil && (lines == nil || ctx.Err() != nil):

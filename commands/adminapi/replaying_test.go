@@ -3,6 +3,7 @@ package adminapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -64,8 +65,10 @@ func TestReplayTopic_WhatIsRefused_SaysWhatToDo(t *testing.T) {
 	s := replaying(t, func(context.Context, adminapi.TopicReplay, func(adminapi.TopicProgress) error) (adminapi.TopicProgress, error) {
 		return adminapi.TopicProgress{}, answer
 	})
-	answer = adminapi.ErrNotLeading
-	s.send("POST", "/v1/topic/replay", "").refused(409, "not-leading")
+	answer = fmt.Errorf("%w: the topic holds records of another history", adminapi.ErrNotLeading)
+	if why := s.send("POST", "/v1/topic/replay", "").refused(409, "not-leading").Detail; !strings.Contains(why, "does not publish: the topic holds records of another history") {
+		t.Errorf("got %s, want the reason in it", why)
+	}
 	answer = adminapi.ErrReplaying
 	s.send("POST", "/v1/topic/replay", "{}").refused(409, "replay-running")
 	answer = errors.New("not reached")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -22,6 +23,9 @@ const (
 	// bookmarkEvery is how often a replay notes how far it is: what a kill repeats of it at most.
 	bookmarkEvery = time.Second
 	bookmarkTime  = 2 * time.Second // for Kafka to take or give a bookmark
+	// bookmarks are how many replays that were broken off can be gone on with: what they take together is less than
+	// the 4096 octets that Kafka keeps.
+	bookmarks = 8
 )
 
 // topicReplayer has the relay publish events again, and goes on where the same was broken off.
@@ -33,7 +37,8 @@ type topicReplayer struct {
 	log     *slog.Logger
 }
 
-// bookmark is how far a replay has come. It is kept in Kafka, so that any catalogue goes on from it.
+// bookmark is how far a replay has come. A list of them, one for each that was broken off, is kept in Kafka, so that
+// any catalogue goes on from it.
 type bookmark struct {
 	Store     uuid.UUID       `json:"store"`
 	Since     uint64          `json:"since,omitzero"`
@@ -75,71 +80,95 @@ func (r *topicReplayer) run(ctx context.Context, what adminapi.TopicReplay, told
 	}
 	resumed := false
 	mark := bookmark{Store: head.StoreID, Since: what.Since, SinceTime: what.SinceTime, Tenant: what.Tenant}
-	if !what.Restart {
-		last, ok := r.lastMark(ctx)
-		if ok && last.of(what, head.StoreID) && last.Position > begin.After && last.Position < last.UpTo {
+	marks := r.marks(ctx)
+	if i := slices.IndexFunc(marks, func(b bookmark) bool { return b.of(what, head.StoreID) }); i >= 0 {
+		if last := marks[i]; !what.Restart && last.Position > begin.After && last.Position < last.UpTo {
 			begin.After, resumed = last.Position, true
 		}
+		marks = slices.Delete(marks, i, i+1)
 	}
 	progress := func(p relay.ReplayProgress) adminapi.TopicProgress {
 		return adminapi.TopicProgress{From: p.After + 1, Position: p.Position, UpTo: p.UpTo, Events: p.Events, Resumed: resumed}
 	}
 	marking, noted := true, time.Time{}
+	note := func(ctx context.Context, p relay.ReplayProgress) {
+		noted = time.Now()
+		mark.Position, mark.UpTo = p.Position, p.UpTo
+		if err := r.setMarks(ctx, mark, marks); err != nil && ctx.Err() == nil {
+			marking = false
+			r.log.Warn("cannot note in Kafka how far the replay of the topic is: if it is broken off, it begins anew", "group", r.group(), "err", err)
+		}
+	}
 	begin.Progress = func(ctx context.Context, p relay.ReplayProgress) error {
 		if marking && (time.Since(noted) >= bookmarkEvery || p.Position == p.UpTo) && p.Position > p.After {
-			noted = time.Now()
-			mark.Position, mark.UpTo = p.Position, p.UpTo
-			if err := r.setMark(ctx, mark); err != nil && ctx.Err() == nil {
-				marking = false
-				r.log.Warn("cannot note in Kafka how far the replay of the topic is: if it is broken off, it begins anew", "group", r.group(), "err", err)
-			}
+			note(ctx, p)
 		}
 		return told(progress(p))
 	}
 	r.log.Info("publishing events again", "after", begin.After, "up_to", head.Position, "tenant", what.Tenant, "rate", what.Rate, "resumed", resumed)
 	end, err := r.relay.Replay(ctx, begin)
+	if marking && err != nil && end.Position > max(end.After, mark.Position) {
+		// Whoever has stopped it was told of more than was noted last, and is to see it go on from there.
+		note(context.WithoutCancel(ctx), end)
+	}
 	switch {
 	case err == nil:
 		r.log.Info("published events again", "after", end.After, "up_to", end.UpTo, "events", end.Events)
 	case errors.Is(err, relay.ErrNotLeading):
-		err = fmt.Errorf("%w: %w", adminapi.ErrNotLeading, err)
+		err = fmt.Errorf("%w: %s", adminapi.ErrNotLeading, whyNotLeading(r.relay.Status()))
 	case errors.Is(err, relay.ErrReplaying):
 		err = fmt.Errorf("%w: %w", adminapi.ErrReplaying, err)
 	}
 	return progress(end), err
 }
 
-// lastMark is how far the last replay came, if that is to be found out and the topic is the same.
-func (r *topicReplayer) lastMark(ctx context.Context) (bookmark, bool) {
+// whyNotLeading is for whoever has to do something about it.
+func whyNotLeading(s relay.Status) string {
+	switch {
+	case s.Error != "":
+		return s.Error
+	case s.State == relay.StateStandby:
+		return "another one leads, or it is being found out which"
+	}
+	return "its relay is not running"
+}
+
+// marks are how far the replays came that were broken off, the last one first, as far as that is to be found out and
+// the topic is the same.
+func (r *topicReplayer) marks(ctx context.Context) (all []bookmark) {
 	ctx, cancel := context.WithTimeout(ctx, bookmarkTime)
 	defer cancel()
-	var last bookmark
 	text, err := r.cluster.Bookmark(ctx, r.group(), r.topic)
 	if err == nil && text == "" {
-		return last, false
+		return nil
 	}
 	if err == nil {
-		err = json.Unmarshal([]byte(text), &last)
+		err = json.Unmarshal([]byte(text), &all)
 	}
 	ends := int64(0)
 	if err == nil {
 		ends, err = r.ends(ctx)
 	}
 	if err != nil {
-		r.log.Warn("cannot find out how far the replay before this one came: beginning anew", "group", r.group(), "err", err)
-		return last, false
+		r.log.Warn("cannot find out how far the replays before this one came: beginning anew", "group", r.group(), "err", err)
+		return nil
 	}
-	return last, ends >= last.Ends
+	return slices.DeleteFunc(all, func(b bookmark) bool { return ends < b.Ends })
 }
 
-func (r *topicReplayer) setMark(ctx context.Context, b bookmark) error {
+// setMarks notes how far a replay is, beside others. One that has come to its end is forgotten.
+func (r *topicReplayer) setMarks(ctx context.Context, b bookmark, others []bookmark) error {
 	ctx, cancel := context.WithTimeout(ctx, bookmarkTime)
 	defer cancel()
 	var err error
 	if b.Ends, err = r.ends(ctx); err != nil {
 		return err
 	}
-	text, err := json.Marshal(b)
+	all := slices.Clone(others)
+	if b.Position < b.UpTo {
+		all = slices.Insert(all, 0, b)
+	}
+	text, err := json.Marshal(all[:min(len(all), bookmarks)])
 	if err != nil {
 		return err
 	}

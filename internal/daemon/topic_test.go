@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/tenantry/tenantry/commands/adminapi"
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/kafka"
@@ -115,11 +117,12 @@ func TestDev_ReplayBrokenOff_GoesOnWhereItWas_UnlessToldToBeginAnew(t *testing.T
 	if !errors.Is(err, killed) || at == 0 || at >= 20 {
 		t.Fatalf("the replay ended at %d with %v, want it killed half way", at, err)
 	}
-	// Another range is another replay.
+	// Another range is another replay, and takes nothing from this one: neither at its end, nor where it is broken off too.
 	wantLast(t, publishAgain(t, d, `{"since": 3, "restart": true}`), `{"from":3,"position":20,"up_to":20,"events":18,"done":true}`)
 
-	if _, err = again.run(t.Context(), adminapi.TopicReplay{Rate: 20}, func(p adminapi.TopicProgress) error {
-		if at = p.Position; at > 0 {
+	var of5 uint64
+	if _, err := again.run(t.Context(), adminapi.TopicReplay{Since: 5, Rate: 20}, func(p adminapi.TopicProgress) error {
+		if of5 = p.Position; of5 > 4 {
 			return killed
 		}
 		return nil
@@ -128,10 +131,36 @@ func TestDev_ReplayBrokenOff_GoesOnWhereItWas_UnlessToldToBeginAnew(t *testing.T
 	}
 	wantLast(t, publishAgain(t, d, ""), fmt.Sprintf(`{"from":%d,"position":20,"up_to":20,"events":%d,"resumed":true,"done":true}`, at+1, 20-at))
 	wantLast(t, publishAgain(t, d, ""), `{"from":1,"position":20,"up_to":20,"events":20,"done":true}`) // it had come to its end
+	wantLast(t, publishAgain(t, d, `{"since": 5}`), fmt.Sprintf(`{"from":%d,"position":20,"up_to":20,"events":%d,"resumed":true,"done":true}`, of5+1, 20-of5))
 	for position := uint64(1); position <= 20; position++ {
 		if replayedIn(t, d)[position] == 0 {
 			t.Errorf("position %d was never published again", position)
 		}
+	}
+}
+
+// Whoever stops a replay was told how far it is, and is told the same by the next one, or more: never less.
+func TestDev_ReplayStoppedBetweenTwoBookmarks_GoesOnBehindWhatWasTold(t *testing.T) {
+	d := open(t, config(t.TempDir()))
+	for i := range 40 {
+		register(t, d, fmt.Sprintf("t%d", i))
+	}
+	again := &topicReplayer{store: d.store, relay: d.catalogue.relay, cluster: clusterOf(t, d), topic: d.cfg.Kafka.Topic, log: slog.New(slog.DiscardHandler)}
+	ctx, stop := context.WithCancel(t.Context())
+	var at uint64
+	_, err := again.run(ctx, adminapi.TopicReplay{Rate: 100}, func(p adminapi.TopicProgress) error {
+		if p.Position > 20 && at == 0 { // the second page: the bookmark is of the first
+			at = p.Position
+			stop()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || at == 0 || at >= 80 {
+		t.Fatalf("the replay ended at %d with %v, want it stopped behind its second page", at, err)
+	}
+	var next struct{ From uint64 }
+	if err := json.Unmarshal([]byte(publishAgain(t, d, "")[0]), &next, json.MatchCaseInsensitiveNames(true)); err != nil || next.From <= at {
+		t.Errorf("it was told of position %d, and goes on at %d (%v)", at, next.From, err)
 	}
 }
 
