@@ -63,58 +63,19 @@ as a change: a region that has lost most of its tenants gets them back without -
 	addTopicFlags(cmd)
 	addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if topicWanted(cmd) {
+		mode, err := checkReplay(cmd)
+		if err != nil {
+			return err
+		}
+		if mode == "topic" {
 			return replayTopic(cmd)
 		}
-		return runReplay(cmd)
+		return runReplay(cmd, mode)
 	}
 	return cmd
 }
 
-// replayModes are the flags of which one says what to do. Without any it is a rebuild.
-var replayModes = []string{"verify", "repair", "dry-run", "rollback"}
-
-// checkReplay is the mode, or what is wrong with the flags: "": a rebuild.
-func checkReplay(cmd *cobra.Command) (mode string, err error) {
-	for _, name := range replayModes {
-		if flagValue(cmd, name) != "true" {
-			continue
-		}
-		if mode != "" {
-			return "", usage("--%s and --%s are two different things: give one of them", mode, name)
-		}
-		mode = name
-	}
-	for _, name := range []string{"since", "rate", "restart", "admin"} {
-		if f := cmd.Flag(name); f != nil && f.Changed {
-			return "", usage("--%s is for --topic, and not for a region's copy", name)
-		}
-	}
-	tenant := flagValue(cmd, "tenant") != ""
-	forced := flagValue(cmd, "force") == "true"
-	limited := cmd.Flag("max-change").Changed
-	switch {
-	case mode == "rollback" && tenant:
-		return "", usage("--rollback goes back with the whole region: leave out --tenant")
-	case mode == "rollback" && cmd.Flag("source").Changed:
-		return "", usage("--rollback goes back to what is on disk, and reads no source: leave out --source")
-	case flagValue(cmd, "quick") == "true" && (mode != "verify" || tenant):
-		return "", usage("--quick is for --verify of a whole region: leave it out")
-	case forced && mode != "":
-		return "", usage("--force is for a rebuild: leave it out with --%s", mode)
-	case limited && mode != "" && mode != "dry-run":
-		return "", usage("--max-change is for a rebuild: leave it out with --%s", mode)
-	case tenant && (forced || limited):
-		return "", usage("--tenant changes one tenant alone: leave out --force and --max-change")
-	}
-	return mode, needs(cmd, "region")
-}
-
-func runReplay(cmd *cobra.Command) error {
-	mode, err := checkReplay(cmd)
-	if err != nil {
-		return err
-	}
+func runReplay(cmd *cobra.Command, mode string) error {
 	if _, own := cmd.ErrOrStderr().(*os.File); own { // else this process does other things too: a test's
 		gentle()
 	}
@@ -211,8 +172,13 @@ type percent struct{ value string }
 func (p *percent) String() string { return p.value }
 func (p *percent) Type() string   { return "percent" }
 func (p *percent) Set(s string) error {
-	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-	if err != nil || !strings.HasSuffix(s, "%") || v < 0 || v > 100 {
+	number, ok := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	between := err == nil && v >= 0 && v <= 100 // which NaN is not
+	switch {
+	case between && !ok:
+		return fmt.Errorf("it is not a percentage from 0%% to 100%%: is %s%% meant?", s)
+	case !between:
 		return errors.New("it is not a percentage from 0% to 100%, such as 5%")
 	}
 	p.value = s

@@ -197,28 +197,53 @@ func TestReplay_WithWhatItCannotDo_ExitsWithOneLine_AndTouchesNothing(t *testing
 
 func TestReplay_FlagsThatContradictOneAnother_AreRefused(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                                        "--region is missing",
-		"--region EU":                             "is not a region's name",
-		"--region a --verify --repair":            "--verify and --repair are two different things",
-		"--region a --dry-run --rollback":         "--dry-run and --rollback are two different things",
-		"--region a --quick":                      "--quick is for --verify",
-		"--region a --verify --force":             "--force is for a rebuild",
-		"--region a --repair --max-change 5%":     "--max-change is for a rebuild",
-		"--region a --max-change 5":               "it is not a percentage from 0% to 100%",
-		"--region a --max-change 101%":            "it is not a percentage from 0% to 100%",
-		"--region a --tenant acme":                "it is not a tenant's ID",
-		"--region a --tenant ten_a --rollback":    "leave out --tenant",
-		"--region a --tenant ten_a --force":       "leave out --force",
-		"--region a --rollback --source http://x": "leave out --source",
-		"--region a --since 5":                    "--since is for --topic",
-		"--region a --source ftp://x":             "it is not a URL",
-		"--region a b":                            "takes no arguments",
+		"":                                                              "--region is missing",
+		"--region EU":                                                   "is not a region's name",
+		"--region a --verify --repair":                                  "--verify does not go with --repair: it compares, and changes nothing",
+		"--region a --dry-run --rollback":                               "--dry-run does not go with --rollback",
+		"--region a --quick":                                            "a rebuild does not go with --quick: it builds a whole region anew; --quick is for --verify",
+		"--region a --tenant ten_a --quick":                             "--tenant does not go with --quick: it is about one tenant alone",
+		"--region a --verify --force":                                   "--verify does not go with --force: it compares, and changes nothing; --force is for a rebuild",
+		"--region a --repair --max-change 5%":                           "--repair does not go with --max-change",
+		"--region a --max-change 5":                                     `"5": it is not a percentage from 0% to 100%: is 5% meant?`,
+		"--region a --max-change x":                                     "it is not a percentage from 0% to 100%, such as 5%",
+		"--region a --max-change 101%":                                  "it is not a percentage from 0% to 100%",
+		"--region a --tenant acme":                                      "it is not a tenant's ID",
+		"--region a --tenant ten_a --rollback":                          "--rollback does not go with --tenant: it goes back with the whole region",
+		"--region a --tenant ten_a --force":                             "--tenant does not go with --force: it is about one tenant alone",
+		"--region a --tenant ten_a --dry-run --max-change 5%":           "--tenant does not go with --max-change",
+		"--region a --tenant ten_a --verify --quick":                    "--tenant does not go with --quick",
+		"--region a --tenant ten_a --kafka-partitions 3":                "--tenant does not go with --kafka-partitions",
+		"--region a --rollback --source http://x":                       "--rollback does not go with --source: it goes back with the whole region to what is on disk, and reads no source",
+		"--region a --rollback --force --kafka-partitions 3":            "--rollback does not go with --force and --kafka-partitions",
+		"--region a --since 5":                                          "a rebuild does not go with --since: it builds a whole region anew; --since is for --topic",
+		"--region a --verify --rate 5":                                  "--verify does not go with --rate: it compares, and changes nothing; --rate is for --topic",
+		"--region a --source ftp://x":                                   "it is not a URL",
+		"--region a b":                                                  "takes no arguments",
+		"--topic --verify":                                              "--topic does not go with --verify: it publishes events, from the store of the catalogue that leads, and touches no region's copy",
+		"--topic --dry-run --region a":                                  "--topic does not go with --dry-run and --region",
+		"--topic --repair --rollback --quick --force --source http://x": "--topic does not go with --force, --quick, --repair, --rollback and --source",
+		"--topic --tenant ten_a --max-change 5% --kafka-partitions 3 --since 5": "does not go with --kafka-partitions and --max-change",
 	} {
 		r := tenantry(t, append([]string{"replay", "--data-dir", t.TempDir()}, strings.Fields(args)...)...).exits(exitUsage, want)
 		if strings.Count(r.stderr, "\n") != 1 {
 			t.Errorf("%s: got more than one line: %q", args, r.stderr)
 		}
 	}
+}
+
+// What the environment says for all commands is no contradiction to what one of them is told.
+func TestReplay_SettingsOfTheEnvironment_ContradictNothing(t *testing.T) {
+	d, dir := aDev(t, 3)
+	t.Setenv("TENANTRY_REGION", "eu-west")
+	t.Setenv("TENANTRY_SOURCE", d.Addresses().Admin)
+	t.Setenv("TENANTRY_MAX_CHANGE", "5%")
+	t.Setenv("TENANTRY_KAFKA_PARTITIONS", "3")
+	t.Setenv("TENANTRY_DATA_DIR", dir)
+	tenantry(t, "replay", "--topic", "--verify=false").exits(exitDone).prints("published again: 6 events")
+	tenantry(t, "replay", "--verify", "--quick").exits(exitDone).prints("eu-west is equal to the source: 3 tenants")
+	tenantry(t, "replay", "--tenant", "ten_1", "--source=").exits(exitDone).prints("nothing was to be mended: ten_1")
+	tenantry(t, "replay", "--rollback").exits(exitFailed, "no generation to go back to")
 }
 
 func TestReplay_Stopped_SaysThatNothingWasChanged(t *testing.T) {

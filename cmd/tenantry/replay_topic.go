@@ -37,29 +37,34 @@ of this: the relay fills it by itself. Broken off, the same command goes on wher
 func addTopicFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Bool("topic", false, "publish events again, into the topic")
-	flags.Var(newSince(), "since", "with --topic: the first event to publish, by its position, or by a time such as 2027-01-31T12:00:00Z; empty: all")
+	flags.Var(newSince(), "since", "with --topic: the first event to publish, by its position, or by a time such as 2027-01-31T12:00:00Z or 2027-01-31, its beginning in UTC; empty: all")
 	flags.Var(&number{max: 1_000_000}, "rate", "with --topic: events a second at most; 0: as fast as it goes")
 	flags.Bool("restart", false, "with --topic: begin anew where the same replay was broken off")
 	addRemote(cmd, "admin", "with --topic: URL of the admin API of the catalogue that leads", defaultAdmin)
 }
 
-// topicWanted tells whether `replay` was called with --topic.
-func topicWanted(cmd *cobra.Command) bool { return flagValue(cmd, "topic") == "true" }
-
 // newSince is a position or a time; "": neither.
 func newSince() *checked {
 	return &checked{kind: "position or time", check: func(s string) error {
-		if s == "" {
-			return nil
-		}
-		if _, err := strconv.ParseUint(s, 10, 63); err == nil && s != "0" {
-			return nil
-		}
-		if _, err := time.Parse(time.RFC3339, s); err != nil {
-			return errors.New("it is neither a position from 1 on, such as 10943, nor a time such as 2027-01-31T12:00:00Z")
-		}
-		return nil
+		_, _, err := parseSince(s)
+		return err
 	}}
+}
+
+// parseSince reads a position or a time, one of which is zero; "": both.
+func parseSince(s string) (position uint64, at time.Time, err error) {
+	if s == "" {
+		return 0, at, nil
+	}
+	if position, err = strconv.ParseUint(s, 10, 63); err == nil && position > 0 {
+		return position, at, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} { // a day begins when it does in UTC, as all times here are
+		if at, err = time.Parse(layout, s); err == nil {
+			return 0, at, nil
+		}
+	}
+	return 0, at, errors.New("it is neither a position from 1 on, such as 10943, nor a time such as 2027-01-31T12:00:00Z or 2027-01-31")
 }
 
 // topicRequest is the body of POST /v1/topic/replay.
@@ -89,10 +94,12 @@ func replayTopic(cmd *cobra.Command) error {
 	if ask.Rate, err = strconv.Atoi(flagValue(cmd, "rate")); err != nil {
 		return usage("--rate: %w", err)
 	}
-	if since := flagValue(cmd, "since"); since != "" {
-		if ask.Since, err = strconv.ParseUint(since, 10, 63); err != nil {
-			ask.SinceTime = since
-		}
+	var at time.Time
+	if ask.Since, at, err = parseSince(flagValue(cmd, "since")); err != nil {
+		return usage("--since: %w", err)
+	}
+	if !at.IsZero() {
+		ask.SinceTime = at.Format(time.RFC3339Nano)
 	}
 	admin, err := adminURL(cmd)
 	if err != nil {
@@ -105,13 +112,24 @@ func replayTopic(cmd *cobra.Command) error {
 	took := time.Since(began)
 	switch {
 	case errors.Is(err, errStopped), cmd.Context().Err() != nil:
-		return fmt.Errorf("stopped at position %d of %d: the same command goes on from there", end.Position, end.UpTo)
+		return stoppedTopic(end)
 	case err != nil:
 		return err
 	case asJSON(cmd):
 		return printJSON(cmd, topicResult{From: end.From, UpTo: end.UpTo, Events: published, Seconds: took.Seconds()})
 	}
-	return printf(cmd, "published again: %s, of the positions %d to %d (%.1f s)\n", count(int(published), "event"), end.From, end.UpTo, took.Seconds())
+	if end.From > end.UpTo {
+		return printf(cmd, "nothing was published again: there is no event since %s; the log ends at position %d\n", flagValue(cmd, "since"), end.UpTo)
+	}
+	return printf(cmd, "published again: %s, of the positions %d to %d (%.1f s)\n", counting(published, "event"), end.From, end.UpTo, took.Seconds())
+}
+
+// stoppedTopic says how far it was, as far as was told: the catalogue may have come further before it noticed.
+func stoppedTopic(at topicLine) error {
+	if at.UpTo == 0 {
+		return errors.New("stopped before the catalogue said how far it is: the same command goes on from there")
+	}
+	return fmt.Errorf("stopped: all up to position %d of %d is published again, and perhaps some more; the same command goes on behind it", at.Position, at.UpTo)
 }
 
 // topicResult is what --output json prints.
@@ -151,6 +169,7 @@ func askUntilDone(cmd *cobra.Command, admin string, ask topicRequest, shown *top
 			}
 			return last, published, err
 		}
+		shown.waits(err)
 		if wait(cmd.Context(), askLeaderPause) != nil {
 			return last, published, errStopped
 		}
@@ -214,6 +233,7 @@ type topicProgress struct {
 	terminal    *os.File
 	began, told time.Time
 	first       uint64 // position at which it began
+	waited      bool   // it was told that nothing moves
 }
 
 func newTopicProgress(cmd *cobra.Command) *topicProgress {
@@ -225,6 +245,7 @@ func newTopicProgress(cmd *cobra.Command) *topicProgress {
 }
 
 func (p *topicProgress) show(line topicLine) {
+	p.waited = p.waited && line.Events == 0 // what holds it up next is another matter
 	if p.first == 0 && line.From > 0 {
 		p.first = line.From - 1
 		if line.Resumed {
@@ -253,6 +274,14 @@ func (p *topicProgress) show(line topicLine) {
 		text += fmt.Sprintf(", %d%%, about %s left", done*100/all, left.Round(time.Second))
 	}
 	fmt.Fprintln(p.out, text)
+}
+
+// waits says once why nothing moves, while the catalogue that leads is looked for.
+func (p *topicProgress) waits(why error) {
+	if !p.waited {
+		p.waited = true
+		fmt.Fprintf(p.out, "looking for the catalogue that leads, for %s at most: %v\n", askLeader, why)
+	}
 }
 
 func (p *topicProgress) end() {

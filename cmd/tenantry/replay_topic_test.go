@@ -18,6 +18,9 @@ func TestReplayTopic_OnARunningDev_PublishesAgain(t *testing.T) {
 	tenantry(t, "replay", "--topic", "--data-dir", dir).exits(exitDone).prints("published again: ", "of the positions 1 to ")
 	tenantry(t, "replay", "--topic", "--tenant", "ten_acme", "--since", "2026-01-01T00:00:00Z", "--data-dir", dir, "--output", "json").exits(exitDone).prints(`"from": 1`, `"events": `)
 	tenantry(t, "replay", "--topic", "--since", "3", "--rate", "1000", "--restart", "--data-dir", dir).exits(exitDone).prints("of the positions 3 to ")
+	tenantry(t, "replay", "--topic", "--since", "2026-01-31", "--data-dir", dir).exits(exitDone).prints("published again: ", "of the positions 1 to ")
+	tenantry(t, "replay", "--topic", "--since", "900", "--data-dir", dir).exits(exitDone).prints("nothing was published again: there is no event since 900; the log ends at position ")
+	tenantry(t, "replay", "--topic", "--since", "2100-01-31", "--data-dir", dir).exits(exitDone).prints("nothing was published again: there is no event since 2100-01-31; ")
 	tenantry(t, "replay", "--topic", "--tenant", "ten_nobody", "--data-dir", dir).exits(exitFailed, "there is no tenant ten_nobody")
 	for _, url := range d.Addresses().Regions { // and the regions take no harm
 		if metrics := body(t, url+"/metrics"); !strings.Contains(metrics, `tenantry_projection_gaps_total{region="`) {
@@ -38,6 +41,7 @@ func TestReplayTopic_WrongUsage_SaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		{[]string{"--topic", "--since", "yesterday"}, "neither a position"},
+		{[]string{"--topic", "--since", "2026-11-31"}, "neither a position"},
 		{[]string{"--topic", "--since", "0"}, "from 1 on"},
 		{[]string{"--topic", "--tenant", "acme"}, "not a tenant's ID"},
 		{[]string{"--topic", "--rate", "-1"}, "whole number"},
@@ -96,7 +100,7 @@ func TestReplayTopic_AnotherLeads_OrTheCatalogueDies_AsksUntilItIsDone(t *testin
 		lines(`{"from":41,"position":60,"up_to":100,"events":20,"resumed":true,"error":{"type":"https://tenantry.dev/problems/not-leading","title":"t","detail":"d"}}`+"\n"),
 		lines(`{"from":61,"position":100,"up_to":100,"events":40,"resumed":true,"done":true}`+"\n"),
 	)
-	tenantry(t, "replay", "--topic", "--restart", "--admin", s.URL).exits(exitDone, "going on at position").prints("100 events, of the positions 1 to 100")
+	tenantry(t, "replay", "--topic", "--restart", "--admin", s.URL).exits(exitDone, "for 15s at most: at first\n", "going on at position").prints("100 events, of the positions 1 to 100")
 	want := []string{`{"restart":true}`, `{"restart":true}`, `{}`, `{}`, `{}`}
 	if !slices.Equal(s.asked, want) {
 		t.Errorf("asked for %q, want %q: what is published is not begun anew", s.asked, want)
@@ -112,6 +116,10 @@ func TestReplayTopic_Stopped_SaysHowFarItIsAndThatItGoesOn(t *testing.T) {
 		stop()
 		<-gone
 	})
-	tenantryWith(ctx, t, "", "replay", "--topic", "--admin", s.URL).exits(exitFailed, "the same command goes on")
+	tenantryWith(ctx, t, "", "replay", "--topic", "--admin", s.URL).exits(exitFailed, "tenantry: stopped", "the same command goes on")
 	close(gone)
+	want := "stopped: all up to position 40 of 100 is published again, and perhaps some more; the same command goes on behind it"
+	if got := stoppedTopic(topicLine{From: 1, Position: 40, UpTo: 100}).Error(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
