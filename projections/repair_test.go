@@ -282,3 +282,53 @@ func TestProjector_EventPublishedAgainThatTheCopyHasLost_FoldsItsStreamAnew(t *t
 	n.mustDeliver(records...)
 	checkEquals(t, n.model, log)
 }
+
+// Its own log says, in events that were not folded, that it has let them go; who had them since has let them go, too, and
+// nothing here tells of that any more.
+func TestRepair_OfAStreamInQuarantine_GivesItNoHostnameThatItMayHaveLetGo(t *testing.T) {
+	a, b, kept := hostname(t, "a.example"), hostname(t, "b.example"), hostname(t, "kept.example")
+	log := newHistory(t).
+		add("ten_a", events.TenantRegistered{Name: "A", HomeRegion: "eu-west"}).
+		add("ten_a", events.HostnameAttached{Hostname: a}).
+		add("ten_a", events.HostnameAttached{Hostname: b}).
+		add("ten_a", events.HostnameAttached{Hostname: kept}).
+		add("ten_a", events.TenantRegistered{Name: "once more", HomeRegion: "eu-west"}). // 5: does not fold
+		add("ten_a", events.HostnameDetached{Hostname: a}).
+		add("ten_a", events.HostnameDetached{Hostname: b}).
+		add("ten_b", events.TenantRegistered{Name: "B", HomeRegion: "eu-west"}).
+		add("ten_b", events.HostnameAttached{Hostname: a}).
+		add("ten_b", events.HostnameDetached{Hostname: a}).
+		add("ten_b", events.TenantRenamed{Name: "end"}).log
+	n := newNode(t, 1, log)
+	n.mustDeliver(published(n.source.id, log, 1, byKey(1))[0]...)
+	if swept, err := n.model.Sweep(1000); swept != 1 || err != nil {
+		t.Fatalf("swept %d, %v, want what ten_b has let go", swept, err)
+	}
+	want := sumsOf(t, n.model)
+	for _, test := range []struct {
+		name    string
+		damage  map[string]string
+		repairs []Repair
+	}{
+		{"nothing is wrong", nil, []Repair{{Stream: streamID(t, "ten_a")}}},
+		{"with a hostname's entry", map[string]string{"h/a.example": "\x02ten_a"}, []Repair{{Keys: []string{"h/a.example"}}, {Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{b, kept}}}},
+		{"an entry has another position", map[string]string{"h/b.example": "\x01ten_a"}, []Repair{{Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{b, kept}}}},
+		{"one that it cannot have let go is rubbish", map[string]string{"h/kept.example": "\xff"}, []Repair{{Stream: streamID(t, "ten_a")}}},
+	} {
+		n.damage(test.damage)
+		if done, err := RepairModel(t.Context(), n.model, n.source, test.repairs, nil); done != len(test.repairs) || err != nil {
+			t.Fatalf("%s: mended %d, %v", test.name, done, err)
+		}
+		if got := sumsOf(t, n.model); got != want {
+			_, err := n.model.Lookup(a)
+			t.Errorf("%s: what is stored is not what was: a.example answers %v", test.name, err)
+		}
+	}
+	n.damage(map[string]string{"h/a.example": "\xff"})
+	if _, err := RepairModel(t.Context(), n.model, n.source, []Repair{{Stream: streamID(t, "ten_a")}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := sumsOf(t, n.model); got != want {
+		t.Error("rubbish for an entry that may be another's became this stream's")
+	}
+}
