@@ -26,17 +26,6 @@ func TestAway_OfWhatIsUpstream_CommandsAreToldAndLookUpsGoOn(t *testing.T) {
 	if long() {
 		goneFor = time.Minute
 	}
-	well := func(what string) {
-		t.Helper()
-		took, err := l.probe()
-		if err == nil {
-			err = l.err()
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		t.Logf("%s: well again after %s", what, took.Round(time.Millisecond))
-	}
 
 	for _, away := range []struct {
 		what       string
@@ -63,7 +52,7 @@ func TestAway_OfWhatIsUpstream_CommandsAreToldAndLookUpsGoOn(t *testing.T) {
 		if err := away.end(); err != nil {
 			t.Fatal(err)
 		}
-		well(what)
+		l.well(t, what)
 	}
 
 	// Kafka: commands are taken, and the relay catches up.
@@ -100,7 +89,7 @@ func TestAway_OfWhatIsUpstream_CommandsAreToldAndLookUpsGoOn(t *testing.T) {
 	if err := s.kafka.Nodes[0].Continue(); err != nil {
 		t.Fatal(err)
 	}
-	well(fmt.Sprintf("Kafka hung for %s, and the lag was %s events", goneFor, lag))
+	l.well(t, fmt.Sprintf("Kafka hung for %s, and the lag was %s events", goneFor, lag))
 
 	// A node that is cut off says how old it may be, and catches up by itself.
 	cut := []string{"regions=kafka-1", "eu-west-0=source", "eu-west-1=source", "us-east-0=source", "us-east-1=source"}
@@ -130,7 +119,7 @@ func TestAway_OfWhatIsUpstream_CommandsAreToldAndLookUpsGoOn(t *testing.T) {
 	if err := s.mend(cut...)(); err != nil {
 		t.Fatal(err)
 	}
-	well(fmt.Sprintf("the regions were cut off for %s", goneFor))
+	l.well(t, fmt.Sprintf("the regions were cut off for %s", goneFor))
 
 	// 2 s a statement: a look-up asks nobody. The times are for who reads this; the machine has
 	// other things to do.
@@ -150,7 +139,7 @@ func TestAway_OfWhatIsUpstream_CommandsAreToldAndLookUpsGoOn(t *testing.T) {
 		}
 	}
 	t.Logf("half of all look-ups take %s at most; %s while PostgreSQL takes 2 s a statement", quick, slow)
-	well("PostgreSQL took 2 s a statement")
+	l.well(t, "PostgreSQL took 2 s a statement")
 
 	v := l.check()
 	l.checkTopic(v)

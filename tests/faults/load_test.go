@@ -251,6 +251,19 @@ func (l *load) probeAt(catalogues ...*server) (time.Duration, error) {
 	return time.Since(began), errors.Join(errs...)
 }
 
+// well returns once a command is answered and shown everywhere, and all that the load has seen until then is right.
+func (l *load) well(t *testing.T, after string) {
+	t.Helper()
+	took, err := l.probe()
+	if err == nil {
+		err = l.err()
+	}
+	if err != nil {
+		t.Fatalf("after %s: %v", after, err)
+	}
+	t.Logf("well again %s after %s", took.Round(time.Millisecond), after)
+}
+
 // shows returns once a node shows a version of a tenant.
 func (s *server) shows(version uint64, tenant string) error {
 	last := ""

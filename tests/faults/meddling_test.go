@@ -68,14 +68,7 @@ func TestMeddling_WithTheEnginesUnderLoad_LosesDoublesAndReordersNothing(t *test
 		if err := m.end(); err != nil {
 			t.Fatalf("%s: %v", m.what, err)
 		}
-		took, err := l.probe()
-		if err == nil {
-			err = l.err()
-		}
-		if err != nil {
-			t.Fatalf("after %s: %v", m.what, err)
-		}
-		t.Logf("%s: well again after %s", m.what, took.Round(time.Millisecond))
+		l.well(t, m.what)
 	}
 	v := l.check()
 	l.checkTopic(v)

@@ -77,14 +77,7 @@ func TestNetwork_EachWayWithEachFault_LosesDoublesAndReordersNothing(t *testing.
 				t.Fatal(err)
 			}
 		}
-		took, err := l.probe()
-		if err == nil {
-			err = l.err()
-		}
-		if err != nil {
-			t.Fatalf("after %s%s: %v", lasts, what, err)
-		}
-		t.Logf("well again %s after %s of faults%s", took.Round(time.Millisecond), lasts, what)
+		l.well(t, fmt.Sprintf("%s of faults%s", lasts, what))
 	}
 	v := l.check()
 	l.checkTopic(v)

@@ -47,14 +47,7 @@ func TestPooler_BeforeCataloguesAndNodes_LosesDoublesAndReordersNothing(t *testi
 		if err := fault.do(); err != nil {
 			t.Fatalf("%s: %v", fault.what, err)
 		}
-		took, err := l.probe()
-		if err == nil {
-			err = l.err()
-		}
-		if err != nil {
-			t.Fatalf("after %s: %v", fault.what, err)
-		}
-		t.Logf("%s: well again after %s", fault.what, took.Round(time.Millisecond))
+		l.well(t, fault.what)
 	}
 	v := l.check()
 	l.checkTopic(v)

@@ -89,14 +89,7 @@ func TestSecured_ConnectionsResetSlowOrCut_AreMadeAgainAndLoseDoubleAndReorderNo
 				t.Fatal(err)
 			}
 		}
-		took, err := l.probe()
-		if err == nil {
-			err = l.err()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("well again after %s", took.Round(time.Millisecond))
+		l.well(t, "these faults")
 	}
 	// That they were secured: Kafka's one address that they were told takes nothing else.
 	secure, plain := s.sessions()
