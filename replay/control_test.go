@@ -25,12 +25,7 @@ func control(t *testing.T, dir readmodel.Dir, r Region, idle time.Duration) *Con
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
+	return closedAfter(t, c)
 }
 
 func client(t *testing.T, dir readmodel.Dir) *Client {

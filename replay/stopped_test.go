@@ -32,12 +32,7 @@ func openIt(t *testing.T, dir readmodel.Dir, s Source) Region {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return closedAfter(t, r)
 }
 
 func TestOpen_OfAStoppedRegion_GivesWayToANodeThatStarts(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -277,10 +278,15 @@ func openStopped(t *testing.T, dir readmodel.Dir, s Source) *Stopped {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return closedAfter(t, r)
+}
+
+// closedAfter is something that is closed when the test ends.
+func closedAfter[C io.Closer](t *testing.T, c C) C {
 	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
+		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return r
+	return c
 }
