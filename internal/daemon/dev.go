@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,8 @@ type Dev struct {
 	cfg   DevConfig
 	store devStore
 	lead  func(context.Context) (context.Context, func(), error) // nil: nobody else has the store
+
+	announced []byte // what the address file has; nil: there is none
 }
 
 // devStore is a store that regions can be built from.
@@ -70,6 +73,7 @@ type devStore interface {
 // OpenDev starts everything. When it fails, nothing of it runs.
 func OpenDev(ctx context.Context, cfg DevConfig) (_ *Dev, err error) {
 	d := &Dev{cfg: cfg}
+	d.onClose(d.unannounce) // the last of all that is closed
 	d.servers = 1 + len(cfg.Regions)
 	defer func() {
 		if err != nil {
@@ -255,26 +259,36 @@ func (d *Dev) AwaitReady(ctx context.Context) error {
 	return nil
 }
 
-// Announce writes the address file; Close removes it.
+// Announce writes the address file. Close removes it when all the rest is closed, so that whoever sees it gone can
+// have the data directory.
 func (d *Dev) Announce() error {
 	b, err := json.Marshal(d.Addresses(), jsontext.WithIndent("  "), json.Deterministic(true))
 	if err != nil {
 		return err
 	}
+	b = append(b, '\n')
 	path := filepath.Join(d.cfg.DataDir, AddressFile)
 	// By renaming, so that nobody reads half of it.
-	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
 		return fmt.Errorf("write the address file: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
 		return fmt.Errorf("write the address file: %w", err)
 	}
-	d.onClose(func() error {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	d.announced = b
+	return nil
+}
+
+// unannounce removes the address file, unless it is that of the next dev by now, which had been waiting for the store.
+func (d *Dev) unannounce() error {
+	path := filepath.Join(d.cfg.DataDir, AddressFile)
+	if now, err := os.ReadFile(path); d.announced == nil || err == nil && !bytes.Equal(now, d.announced) {
 		return nil
-	})
+	}
+	d.announced = nil
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the address file: %w", err)
+	}
 	return nil
 }
 

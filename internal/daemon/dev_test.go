@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -307,5 +308,42 @@ func TestOpenDev_RemovesTheAddressesOfOneThatWasKilled(t *testing.T) {
 	open(t, cfg) // and does not announce itself
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want no file: it would lead to a server that is gone", err)
+	}
+}
+
+// Scripts wait for the file to go before they take the directory, or start the next dev on it.
+func TestDev_ItsAddressFileGoesLast_AndIsLeftWhereItIsThatOfTheNextOne(t *testing.T) {
+	cfg := config(t.TempDir())
+	path := filepath.Join(cfg.DataDir, AddressFile)
+	started := func() *Dev {
+		d, err := OpenDev(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Announce(); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	d := started()
+	next := d
+	d.closers = slices.Insert(d.closers, 1, func() error { // before what is closed last
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("the file is gone before the rest is closed: %v", err)
+		}
+		next = started() // nothing is in its way
+		return nil
+	})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := ReadAddresses(cfg.DataDir); err != nil || a.Admin != next.Addresses().Admin {
+		t.Errorf("got %v, %v, want the addresses of the one that runs", a, err)
+	}
+	if err := next.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after the last one was closed: got %v, want no file", err)
 	}
 }
