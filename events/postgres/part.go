@@ -59,6 +59,7 @@ type copied struct {
 	begun bool // the header has been read
 	done  bool // the trailer has
 	count uint64
+	told  func(more uint64) // now and then, how many rows came since it was called last
 }
 
 // copyHeader is the signature, no flags, no extension.
@@ -113,7 +114,9 @@ func (c *copied) take(b []byte) error {
 		if err := c.each(b[:size], &fields); err != nil {
 			return err
 		}
-		c.count++
+		if c.count++; c.count%tellEvery == 0 {
+			c.told(tellEvery)
+		}
 		b = b[size:]
 	}
 	c.rest = append(c.rest[:0], b...)
@@ -124,6 +127,9 @@ func (c *copied) take(b []byte) error {
 func (c *copied) end() error {
 	if !c.done || len(c.rest) > 0 {
 		c.fault = errCopy
+	}
+	if rest := c.count % tellEvery; rest > 0 && c.fault == nil {
+		c.told(rest)
 	}
 	return c.fault
 }

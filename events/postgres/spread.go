@@ -77,6 +77,7 @@ func (s *spread) read(ctx context.Context, w *whole, connections int) error {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	counts := make([]uint64, connections)
+	told := tellerOf(ctx, w.head.Position)
 	for i := range counts {
 		n := uint64(connections)
 		first, last := w.head.Position/n*uint64(i), w.head.Position/n*uint64(i+1)
@@ -84,7 +85,7 @@ func (s *spread) read(ctx context.Context, w *whole, connections int) error {
 			last = w.head.Position
 		}
 		wg.Go(func() {
-			rows := &copied{each: s.put}
+			rows := &copied{each: s.put, told: told}
 			if err := w.copy(ctx, rows, fmt.Sprintf(copyRows, first, last)); err != nil {
 				cancel(err) // the first one is the reason of all
 			}
@@ -109,6 +110,22 @@ func (s *spread) read(ctx context.Context, w *whole, connections int) error {
 		r.buffer = nil
 	}
 	return nil
+}
+
+// tellEvery is after how many events of a connection it is told how far the reading is.
+const tellEvery = 10_000
+
+// tellerOf counts what several connections have read, and tells whoever wants to know, one at a time.
+func tellerOf(ctx context.Context, total uint64) func(more uint64) {
+	told := events.Reading(ctx)
+	var mu sync.Mutex
+	done := uint64(0)
+	return func(more uint64) {
+		mu.Lock()
+		defer mu.Unlock()
+		done += more
+		told(done, total)
+	}
 }
 
 // put takes a row as it came.

@@ -15,8 +15,8 @@ import (
 // Whole is all that the store holds now: one snapshot of the server, which a connection of its own
 // holds and exports, so that several read it. The first call of Parts reads it, and puts it in the order
 // of streams in a temporary file in Config.TempDir, which takes about as much room as the log itself and
-// is gone when the whole is closed, or the process ends. While it is open the server keeps what is
-// vacuumed otherwise, of which the log has next to nothing.
+// is gone when the whole is closed, or the process ends. [events.WithReading] is told how far it is. While it is open the
+// server keeps what is vacuumed otherwise, of which the log has next to nothing.
 //
 // All that it does a reader may do (MigrateConfig.Reader), and a pooler in transaction mode may stand
 // before the server.

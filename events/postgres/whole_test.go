@@ -211,3 +211,19 @@ func TestWhole_LogWithAHole_IsAnErrorAndNoShortResult(t *testing.T) {
 		})
 	}
 }
+
+func TestWhole_TellsHowMuchOfTheLogItHasRead(t *testing.T) {
+	s := open(t, patient(database(t)))
+	longLog(t, s)
+	var last, total uint64
+	ctx := events.WithReading(t.Context(), func(done, all uint64) {
+		if done <= last {
+			t.Errorf("told %d after %d", done, last)
+		}
+		last, total = done, all
+	})
+	count, err := all(ctx, s)
+	if err != nil || last != count || total != count {
+		t.Errorf("told %d of %d, %v, want %d of it", last, total, err, count)
+	}
+}
