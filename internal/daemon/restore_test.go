@@ -62,14 +62,21 @@ func becomes(t *testing.T, url string, status int, text string) {
 	}
 }
 
+// withATenant registers the tenant ten_kept by a catalogue that it stops then, and starts a node that has it and
+// that goes by a catalogue at the same address.
+func (p production) withATenant(t *testing.T) (address string, node *RegionServer) {
+	t.Helper()
+	c := p.at(t, "127.0.0.1:0", p.database.URL, false)
+	registerAt(t, c.URL(), "kept")
+	node = p.region(t, c.URL())
+	becomes(t, node.URL()+"/v1/lookup/kept.example", http.StatusOK, "ten_kept")
+	c.close(t)
+	return strings.TrimPrefix(c.URL(), "http://"), node
+}
+
 func TestCatalogueServer_OnADatabaseRestoredToAnEarlierPast_PublishesNothingUntilThatIsAccepted(t *testing.T) {
 	p := newProduction(t)
-	first := p.at(t, "127.0.0.1:0", p.database.URL, false)
-	address := strings.TrimPrefix(first.URL(), "http://")
-	registerAt(t, first.URL(), "kept")
-	node := p.region(t, first.URL())
-	becomes(t, node.URL()+"/v1/lookup/kept.example", http.StatusOK, "ten_kept")
-	first.close(t)
+	address, node := p.withATenant(t)
 	backup := testservers.CopyDatabase(t, p.database.URL)
 
 	second := p.at(t, address, p.database.URL, false)
@@ -101,12 +108,7 @@ func TestCatalogueServer_OnADatabaseRestoredToAnEarlierPast_PublishesNothingUnti
 // been given another identity. What was acknowledged before that is accepted is kept, and published then.
 func TestCatalogueServer_RestoredAgainToBeforeAnAcceptedRestore_CanBeAcceptedAgain(t *testing.T) {
 	p := newProduction(t)
-	first := p.at(t, "127.0.0.1:0", p.database.URL, false)
-	address := strings.TrimPrefix(first.URL(), "http://")
-	registerAt(t, first.URL(), "kept")
-	node := p.region(t, first.URL())
-	becomes(t, node.URL()+"/v1/lookup/kept.example", http.StatusOK, "ten_kept")
-	first.close(t)
+	address, node := p.withATenant(t)
 	backup, earlier := testservers.CopyDatabase(t, p.database.URL), testservers.CopyDatabase(t, p.database.URL)
 
 	lost := p.at(t, address, p.database.URL, false)
