@@ -132,7 +132,12 @@ func (c *Cluster) Partitions(ctx context.Context, topic string) (int, error) {
 	// kafka-go answers from what it knows, and a topic may have been made, or given more partitions,
 	// since.
 	c.refresh()
-	return c.partitions(ctx, topic, func() error { return ErrUnknownTopic })
+	return c.partitions(ctx, topic, func() error {
+		if user := c.config.SASL.User; user != "" { // kafka-go says the same of a topic that is hidden from us
+			return fmt.Errorf("%w, or the user %s has no right to it (kafka-acls.sh: a region needs READ of it)", ErrUnknownTopic, user)
+		}
+		return ErrUnknownTopic
+	})
 }
 
 // partitions asks until the topic is there or missing makes a lasting error of its absence.
