@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/tenantry/tenantry/events"
@@ -30,6 +31,12 @@ func (tx *Tx) Replace(stream events.StreamID, entries []KV, q *Quarantine) error
 			return fmt.Errorf("replace %s: %q is not a record of it", stream, kv.Key)
 		}
 		if !c.Held {
+			if c.Position <= tx.next.Position() {
+				if err := tx.letGo(h, c.Position); err != nil {
+					return err
+				}
+				continue
+			}
 			tenant = events.TenantID{}
 		}
 		if err := tx.claim(h, c.Position, tenant); err != nil {
@@ -40,6 +47,17 @@ func (tx *Tx) Replace(stream events.StreamID, entries []KV, q *Quarantine) error
 		return tx.SetQuarantine(*q)
 	}
 	return tx.clearQuarantine(stream)
+}
+
+// letGo takes a hostname from whoever has it, unless by a later event than that at a position which every partition is
+// past: that needs no tombstone, as for [Model.Sweep]. Nothing is written where nothing is wrong, so that a stream which has let go
+// thousands fits into an update.
+func (tx *Tx) letGo(h events.Hostname, position uint64) error {
+	holder, since, err := tx.Holder(h)
+	if errors.Is(err, ErrDamaged) || err == nil && since <= position && !holder.IsZero() {
+		return tx.Drop(HostnameKey(h))
+	}
+	return err
 }
 
 // replaceRecord takes the state out of a stream's new record.
