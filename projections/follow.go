@@ -32,6 +32,7 @@ func (f *follower) follow(ctx context.Context) error {
 	if err := f.retryQuarantined(ctx); err != nil {
 		return err
 	}
+	clear(f.unmended)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var failure error // written before the channel of messages is closed
@@ -364,9 +365,9 @@ func (f *follower) applyOne(u *update, d delivery) (gap, error) {
 		}
 		return gap{}, nil
 	}
-	if r.Replayed > 0 && position <= part.LastEvent {
+	if _, left := f.unmended[r.Event.Stream]; r.Replayed > 0 && position <= part.LastEvent && !left {
 		if lost, err := lacks(u, r.Event); err != nil || lost {
-			return gap{stream: r.Event.Stream, upTo: r.Event.Version, whole: true}, err
+			return gap{stream: r.Event.Stream, upTo: r.Event.Version, whole: true, at: position}, err
 		}
 	}
 	o := duplicate

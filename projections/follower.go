@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -37,6 +38,8 @@ type follower struct {
 	retried     bool      // the streams in quarantine were tried again
 	toldForeign bool      // records of another store were logged
 	toldBad     time.Time // when a record that was passed over was logged
+	// unmended are streams that have lost something and could not be folded anew: that is not tried with each record.
+	unmended map[events.StreamID]struct{}
 }
 
 // course is one time of following.
@@ -52,6 +55,7 @@ var errReplaced = errors.New("another generation has taken this one's place")
 func (p *Projector) newFollower(name string, m *readmodel.Model) *follower {
 	return &follower{
 		cfg: p.cfg, name: name, model: m, log: p.log.With("generation", name), metrics: p.metrics, tracer: p.tracer, ready: p.ready.Load,
+		unmended: make(map[events.StreamID]struct{}),
 	}
 }
 

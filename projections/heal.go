@@ -17,6 +17,7 @@ type gap struct {
 	upTo      uint64 // the last position missing, or the stream's last version
 	anew      bool   // what the copy has of the stream is damaged
 	whole     bool   // the copy was past it, and has lost it: the stream is folded anew up to there
+	at        uint64 // the position of what was lost so
 }
 
 // before is what is missing before an event; an empty gap where it is nothing.
@@ -142,13 +143,18 @@ func (f *follower) healStream(ctx context.Context, g gap) error {
 }
 
 // healWhole folds a stream anew of which a record that was published again shows that this copy
-// has lost something: in one update, since it was all there once.
+// has lost something: in one update, since it was all there once. One that cannot be mended is left as it is, and
+// the others are followed on.
 func (f *follower) healWhole(ctx context.Context, g gap) error {
 	f.log.Warn("this copy has lost versions of a stream, as a record shows that was published again: folding it anew from the source of truth",
 		"stream", g.stream, "version", g.upTo)
-	source := patientSource{f}
-	m := mender{update: f.update, source: source, now: f.cfg.Clock, log: f.log}
-	if _, err := m.all(ctx, []Repair{{Stream: g.stream}}); err != nil {
+	m := newMender(f.update, patientSource{f}, f.cfg.Clock, f.log)
+	_, err := m.all(ctx, []Repair{{Stream: g.stream, at: g.at}})
+	if _, left := errors.AsType[*UnmendedError](err); left {
+		f.unmended[g.stream] = struct{}{}
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return f.update(func(tx *readmodel.Tx) error {
@@ -184,6 +190,15 @@ func (s patientSource) Head(ctx context.Context) (h events.Head, err error) {
 		return err
 	})
 	return h, err
+}
+
+// After is the source's.
+func (s patientSource) After(ctx context.Context, position uint64, limit int) (log []events.Event, err error) {
+	err = patiently(ctx, s.f.log, "read the log from the source of truth", func() (err error) {
+		log, err = s.f.cfg.Source.After(ctx, position, limit)
+		return err
+	})
+	return log, err
 }
 
 // Load is the source's.

@@ -19,16 +19,29 @@ type Repair struct {
 	Hostnames []events.Hostname
 	// Keys are of entries that nobody can read, to be removed.
 	Keys []string
+	// Read is what who compared has read of the stream in the source; nil: nobody has.
+	Read *Read
+
+	at uint64 // position of an event of the stream, as the topic says; 0: none is known
+}
+
+// Read is what a stream came to in the source when it was compared. A history that comes to something else as far as that
+// is not believed: the source's answer may have been cut short, or be another store's.
+type Read struct {
+	UpTo   uint64 // the position that it was folded up to
+	Digest uint64 // of the record that it made; 0: none
 }
 
 // RepairSource is where the truth about single streams is read.
 type RepairSource interface {
 	Head(ctx context.Context) (events.Head, error)
+	After(ctx context.Context, position uint64, limit int) ([]events.Event, error)
 	Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error)
 }
 
 // Repair folds streams of the live copy anew from the source, as far as the copy has come, and says
-// how many it did before an error. Look-ups and the topic go on meanwhile, and what they see of a
+// how many it did. One that cannot be mended is left as it is, and the others are mended: the error is an
+// [UnmendedError] then; any other ends it. Look-ups and the topic go on meanwhile, and what they see of a
 // stream is either what was there or the truth. It is harmless for a stream with which nothing is
 // wrong. Sums that damage has put out are for Recount of the model to put right.
 func (p *Projector) Repair(ctx context.Context, repairs []Repair) (int, error) {
@@ -47,8 +60,7 @@ func (p *Projector) Repair(ctx context.Context, repairs []Repair) (int, error) {
 	if f == nil {
 		return 0, readmodel.ErrNoModel
 	}
-	m := mender{update: f.update, source: p.cfg.Source, now: p.cfg.Clock, log: f.log}
-	n, err := m.all(ctx, repairs)
+	n, err := newMender(f.update, p.cfg.Source, p.cfg.Clock, f.log).all(ctx, repairs)
 	p.metrics.repaired.Add(float64(n))
 	return n, err
 }
@@ -74,33 +86,82 @@ func RepairModel(ctx context.Context, m *readmodel.Model, source RepairSource, r
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	mend := mender{update: m.Update, source: source, now: time.Now, log: log}
-	return mend.all(ctx, repairs)
+	return newMender(m.Update, source, time.Now, log).all(ctx, repairs)
+}
+
+var (
+	// ErrSourceBehind says that the source has not got all that the copy has, or not yet. Nothing was changed.
+	ErrSourceBehind = errors.New("the source is behind the region")
+	// errNotBelieved says that a source has not told all of a stream: to go by it would take away what is right. Another
+	// answer may be better.
+	errNotBelieved = errors.New("the source of truth does not tell all of this stream")
+)
+
+// UnmendedError says which streams were not mended, each for a reason of its own.
+type UnmendedError struct{ Streams []Unmended }
+
+// Unmended is a stream that was not mended: it is as it was.
+type Unmended struct {
+	Stream events.StreamID
+	Err    error
+}
+
+func (e *UnmendedError) Error() string {
+	first := fmt.Sprintf("mend %s: %v", e.Streams[0].Stream, e.Streams[0].Err)
+	if len(e.Streams) == 1 {
+		return first
+	}
+	return fmt.Sprintf("%d streams were not mended; the first: %s", len(e.Streams), first)
+}
+
+// Unwrap are the reasons.
+func (e *UnmendedError) Unwrap() []error {
+	errs := make([]error, len(e.Streams))
+	for i, s := range e.Streams {
+		errs[i] = s.Err
+	}
+	return errs
 }
 
 // mender folds single streams anew.
 type mender struct {
-	update func(func(*readmodel.Tx) error) error
-	source RepairSource
-	now    func() time.Time
-	log    *slog.Logger
+	update   func(func(*readmodel.Tx) error) error
+	source   RepairSource
+	now      func() time.Time
+	log      *slog.Logger
+	patience time.Duration // with a source that is a little behind, as a replica may be
 
 	head events.Head // of the source, before anything was loaded
+}
+
+const repairPatience = 5 * time.Second
+
+func newMender(update func(func(*readmodel.Tx) error) error, source RepairSource, now func() time.Time, log *slog.Logger) *mender {
+	return &mender{update: update, source: source, now: now, log: log, patience: repairPatience}
 }
 
 func (m *mender) all(ctx context.Context, repairs []Repair) (n int, err error) {
 	if m.head, err = m.source.Head(ctx); err != nil {
 		return 0, fmt.Errorf("ask the source of truth for its head: %w", err)
 	}
+	var left []Unmended
 	for _, r := range repairs {
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
-		if err := m.one(ctx, r); err != nil {
+		switch err := m.one(ctx, r); {
+		case cannotBeStored(err), errors.Is(err, errNotBelieved): // of the others that says nothing
+			left = append(left, Unmended{r.Stream, err})
+			m.log.Error("a stream of this copy is to be folded anew, and cannot be: it is left as it is", "stream", r.Stream, "err", err)
+			continue
+		case err != nil:
 			return n, fmt.Errorf("mend %s: %w", r, err)
 		}
 		n++
 		m.log.Info("a stream of this copy was folded anew", "stream", r.Stream, "damaged_entries", len(r.Keys))
+	}
+	if len(left) > 0 {
+		return n, &UnmendedError{left}
 	}
 	return n, nil
 }

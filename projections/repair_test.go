@@ -1,10 +1,13 @@
 package projections
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/projections/readmodel"
@@ -330,5 +333,240 @@ func TestRepair_OfAStreamInQuarantine_GivesItNoHostnameThatItMayHaveLetGo(t *tes
 	}
 	if got := sumsOf(t, n.model); got != want {
 		t.Error("rubbish for an entry that may be another's became this stream's")
+	}
+}
+
+// untrue is a source that answers otherwise than it should.
+type untrue struct {
+	*memorySource
+	behind int                                     // it ends before its end so many times that it is asked
+	cut    func(log []events.Event) []events.Event // what it tells of a stream; nil: all
+	asked  int                                     // for its head
+}
+
+func (u *untrue) Head(ctx context.Context) (events.Head, error) {
+	h, err := u.memorySource.Head(ctx)
+	if u.asked++; u.asked <= u.behind {
+		h.Position--
+	}
+	return h, err
+}
+
+func (u *untrue) Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error) {
+	log, err := u.memorySource.Load(ctx, id, after)
+	if u.cut != nil {
+		log = u.cut(log)
+	}
+	return log, err
+}
+
+func nothing([]events.Event) []events.Event        { return nil }
+func first(log []events.Event) []events.Event      { return log[:min(1, len(log))] }
+func allButLast(log []events.Event) []events.Event { return log[:max(0, len(log)-1)] }
+
+// What stands between may answer for another catalogue, or one that was restored this moment.
+func TestRepair_HistoryThatIsNotAllThereIs_ChangesNothing(t *testing.T) {
+	log := repairLog(t)
+	for _, test := range []struct {
+		name, stream string
+		cut          func([]events.Event) []events.Event
+	}{
+		{"no tenant", "ten_b", nothing}, {"no database", "db_x", nothing}, {"no group", "grp_g", nothing}, {"a purged tenant that never was", "ten_gone", nothing},
+		{"a tenant's first event", "ten_b", first}, {"all but a tenant's last", "ten_b", allButLast}, {"all but the purge", "ten_gone", allButLast},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNode(t, 1, log)
+			n.mustDeliver(published(n.source.id, log, 1, byKey(1))[0]...)
+			want := sumsOf(t, n.model)
+			repair := Repair{Stream: streamID(t, test.stream), Hostnames: []events.Hostname{hostname(t, "b.example"), hostname(t, "moves.example")}}
+			done, err := RepairModel(t.Context(), n.model, &untrue{memorySource: n.source, cut: test.cut}, []Repair{repair}, nil)
+			if done != 0 || !errors.Is(err, errNotBelieved) {
+				t.Errorf("mended %d, %v, want errNotBelieved", done, err)
+			}
+			if got := sumsOf(t, n.model); got != want {
+				t.Error("something was changed")
+			}
+		})
+	}
+}
+
+// The copy says nothing of it any more, but who has compared has read what there is.
+func TestRepair_HistoryThatIsNotWhatWasCompared_ChangesNothing(t *testing.T) {
+	log := repairLog(t)
+	n := newNode(t, 1, log)
+	n.mustDeliver(published(n.source.id, log, 1, byKey(1))[0]...)
+	id := streamID(t, "ten_b")
+	in, err := n.model.Inspect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := in.Record("t/ten_b")
+	if err := errors.Join(err, in.Close()); err != nil {
+		t.Fatal(err)
+	}
+	e, _ := readmodel.KV{Key: "t/ten_b", Value: record}.Entry()
+	whole := sumsOf(t, n.model)
+	n.damageLive(map[string]func(tx *readmodel.Tx) error{"b": func(tx *readmodel.Tx) error { return tx.Remove(id, "h/b.example", "h/moves.example") }})
+	want := sumsOf(t, n.model)
+	repairs := []Repair{{Stream: id, Read: &Read{UpTo: uint64(len(log)), Digest: e.Digest}}, {Stream: streamID(t, "ten_never"), Read: &Read{UpTo: uint64(len(log))}}}
+	for _, cut := range []func([]events.Event) []events.Event{nothing, first, allButLast} {
+		done, err := RepairModel(t.Context(), n.model, &untrue{memorySource: n.source, cut: cut}, repairs, nil)
+		if done != 1 || !errors.Is(err, errNotBelieved) {
+			t.Errorf("mended %d, %v, want the one that there never was, and errNotBelieved", done, err)
+		}
+		if got := sumsOf(t, n.model); got != want {
+			t.Error("something was changed")
+		}
+	}
+	if done, err := RepairModel(t.Context(), n.model, n.source, repairs, nil); done != 2 || err != nil {
+		t.Errorf("by all that there is: mended %d, %v", done, err)
+	}
+	if got := sumsOf(t, n.model); got != whole {
+		t.Error("it is not what it was")
+	}
+}
+
+// Another tenant's history says whose a hostname is, too: here one whose partition has come further.
+func TestRepair_HistoryOfAHostnamesHolderThatIsNotAllThereIs_TakesNothingFromHim(t *testing.T) {
+	const partitions = 3
+	log := repairLog(t)
+	a, b := events.Partition("ten_a", partitions), events.Partition("ten_b", partitions)
+	if a == b {
+		t.Fatal("the two are to be in partitions of their own")
+	}
+	n := newNode(t, partitions, log)
+	records := published(n.source.id, log, partitions, byKey(partitions))
+	n.mustDeliver(records[b]...)
+	for _, r := range records[a] {
+		if r.Event.Position <= 5 { // ten_a has moves.example still
+			n.mustDeliver(r)
+		}
+	}
+	want := sumsOf(t, n.model)
+	cut := func(log []events.Event) []events.Event {
+		return slices.DeleteFunc(log, func(e events.Event) bool { return e.Stream == streamID(t, "ten_b") })
+	}
+	for _, forgotten := range []bool{false, true} {
+		if forgotten { // so that the entry alone tells of it
+			n.damageLive(map[string]func(tx *readmodel.Tx) error{"b": func(tx *readmodel.Tx) error { return tx.Forget(streamID(t, "ten_b")) }})
+		}
+		if _, err := RepairModel(t.Context(), n.model, &untrue{memorySource: n.source, cut: cut}, []Repair{{Stream: streamID(t, "ten_a")}}, nil); !errors.Is(err, errNotBelieved) {
+			t.Errorf("got %v, want errNotBelieved", err)
+		}
+	}
+	if done, err := RepairModel(t.Context(), n.model, n.source, []Repair{{Stream: streamID(t, "ten_a")}, {Stream: streamID(t, "ten_b")}}, nil); done != 2 || err != nil {
+		t.Errorf("by all that there is: mended %d, %v", done, err)
+	}
+	if got := sumsOf(t, n.model); got != want {
+		t.Error("it is not what it was")
+	}
+}
+
+func TestRepair_FromASourceThatIsBehind_WaitsForIt_AndThenSaysSo(t *testing.T) {
+	log := repairLog(t)
+	n := newNode(t, 1, log)
+	n.mustDeliver(published(n.source.id, log, 1, byKey(1))[0]...)
+	repairs := []Repair{{Stream: streamID(t, "ten_b")}}
+	catchesUp := &untrue{memorySource: n.source, behind: 3}
+	if done, err := RepairModel(t.Context(), n.model, catchesUp, repairs, nil); done != 1 || err != nil {
+		t.Errorf("one that catches up: mended %d, %v", done, err)
+	}
+	never := &untrue{memorySource: n.source, behind: 1 << 30}
+	m := newMender(n.model.Update, never, time.Now, n.log)
+	m.patience = 2 * headPause
+	if done, err := m.all(t.Context(), repairs); done != 0 || !errors.Is(err, ErrSourceBehind) || never.asked > 10 {
+		t.Errorf("one that does not: mended %d, %v, asked %d times, want ErrSourceBehind after a few", done, err, never.asked)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := RepairModel(ctx, n.model, &untrue{memorySource: n.source, behind: 1 << 30}, repairs, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got %v", err)
+	}
+}
+
+// A preview comes and goes with each change that somebody proposes.
+func TestRepair_OfATenantThatHasLetGoThousandsOfHostnames_IsDone(t *testing.T) {
+	h := newHistory(t).add("ten_a", events.TenantRegistered{Name: "A", HomeRegion: "eu-west"})
+	for i := range 6000 {
+		name := hostname(t, fmt.Sprintf("pr-%05d.example", i))
+		h.add("ten_a", events.HostnameAttached{Hostname: name}).add("ten_a", events.HostnameDetached{Hostname: name})
+	}
+	h.add("ten_a", events.HostnameAttached{Hostname: hostname(t, "a.example")})
+	n := newNode(t, 1, h.log)
+	records := published(n.source.id, h.log, 1, byKey(1))[0]
+	for batch := range slices.Chunk(records, 500) {
+		n.mustDeliver(batch...)
+	}
+	want := sumsOf(t, n.model)
+	n.damage(map[string]string{"t/ten_a": "rubbish", "h/pr-00017.example": "\x03ten_a", "h/a.example": "rubbish"})
+	done, err := RepairModel(t.Context(), n.model, n.source, []Repair{{Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{hostname(t, "pr-00017.example")}}}, nil)
+	if done != 1 || err != nil {
+		t.Fatalf("mended %d, %v", done, err)
+	}
+	if got := sumsOf(t, n.model); got != want {
+		t.Errorf("what is stored is not what was: %d buckets differ", len(got.Differing(&want)))
+	}
+}
+
+// Partitions that have not come so far could bring an older claim of what was let go, so that each needs a tombstone.
+func TestRepair_OfAStreamThatDoesNotFitIntoAnUpdate_LeavesItAndMendsTheOthers(t *testing.T) {
+	h := newHistory(t).add("ten_a", events.TenantRegistered{Name: "A", HomeRegion: "eu-west"})
+	for i := range 6000 {
+		name := hostname(t, fmt.Sprintf("pr-%05d.example", i))
+		h.add("ten_a", events.HostnameAttached{Hostname: name}).add("ten_a", events.HostnameDetached{Hostname: name})
+	}
+	h.add("ten_z", events.TenantRegistered{Name: "Z", HomeRegion: "eu-west"})
+	n := newNode(t, 2, h.log) // nothing comes in the second partition
+	records := published(n.source.id, h.log, 2, func(events.StreamID) int { return events.Partition("ten_a", 2) })[events.Partition("ten_a", 2)]
+	if events.Partition("ten_a", 2) != events.Partition("ten_z", 2) {
+		t.Fatal("the two are to be in one partition")
+	}
+	for batch := range slices.Chunk(records, 500) {
+		n.mustDeliver(batch...)
+	}
+	n.damageLive(map[string]func(tx *readmodel.Tx) error{"z": func(tx *readmodel.Tx) error { return tx.Forget(streamID(t, "ten_z")) }})
+	done, err := RepairModel(t.Context(), n.model, n.source, []Repair{{Stream: streamID(t, "ten_a")}, {Stream: streamID(t, "ten_z")}}, nil)
+	left, ok := errors.AsType[*UnmendedError](err)
+	if done != 1 || !ok || len(left.Streams) != 1 || left.Streams[0].Stream != streamID(t, "ten_a") || !errors.Is(err, readmodel.ErrTooBig) {
+		t.Errorf("mended %d, %v, want all but ten_a", done, err)
+	}
+	if doc, err := n.model.Tenant(tenantID(t, "ten_z")); err != nil {
+		t.Errorf("ten_z: %+v, %v", doc, err)
+	}
+
+	// Nor does it hold up what is published again of the others.
+	n.damageLive(map[string]func(tx *readmodel.Tx) error{
+		"a": func(tx *readmodel.Tx) error { return tx.Forget(streamID(t, "ten_a")) }, "z": func(tx *readmodel.Tx) error { return tx.Forget(streamID(t, "ten_z")) },
+	})
+	again := []record{records[0], records[1], records[len(records)-1]}
+	for i := range again {
+		again[i].Replayed = uint64(len(h.log))
+	}
+	n.mustDeliver(again...)
+	if doc, err := n.model.Tenant(tenantID(t, "ten_z")); err != nil {
+		t.Errorf("ten_z, published again: %+v, %v", doc, err)
+	}
+}
+
+func TestProjector_EventPublishedAgainOfWhichTheSourceDoesNotTell_IsGoneOnFrom(t *testing.T) {
+	log := repairLog(t)
+	n := newNode(t, 1, log)
+	records := published(n.source.id, log, 1, byKey(1))[0]
+	n.mustDeliver(records...)
+	n.damageLive(map[string]func(tx *readmodel.Tx) error{
+		"a": func(tx *readmodel.Tx) error { return tx.Forget(streamID(t, "ten_a")) }, "b": func(tx *readmodel.Tx) error { return tx.Forget(streamID(t, "ten_b")) },
+	})
+	n.cfg.Source = &untrue{memorySource: n.source, cut: func(log []events.Event) []events.Event {
+		return slices.DeleteFunc(log, func(e events.Event) bool { return e.Stream == streamID(t, "ten_a") })
+	}}
+	for i := range records {
+		records[i].Replayed = uint64(len(log))
+	}
+	n.mustDeliver(records...)
+	if _, err := n.model.Tenant(tenantID(t, "ten_a")); !errors.Is(err, readmodel.ErrUnknown) {
+		t.Errorf("ten_a: %v", err)
+	}
+	if _, err := n.model.Tenant(tenantID(t, "ten_b")); err != nil {
+		t.Errorf("ten_b: %v", err)
 	}
 }
