@@ -42,11 +42,13 @@ func Snapshot(ctx context.Context, region Region, w io.Writer) (*Copied, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !info.Complete {
-		return nil, fmt.Errorf("%w: %s has no complete copy to make another of", readmodel.ErrNoModel, info.Region)
-	}
 	in, err := region.Inspect(ctx)
-	if err != nil {
+	switch {
+	case noCopy(err) && info.PID != 0:
+		return nil, fmt.Errorf("the node of region %s has no complete copy yet: wait until it is ready (%w)", info.Region, err)
+	case noCopy(err):
+		return nil, fmt.Errorf("region %s has no copy that another could be made of: rebuild it with 'tenantry replay', or start its node, which does so (%w)", info.Region, err)
+	case err != nil:
 		return nil, err
 	}
 	p := in.Progress()
@@ -229,6 +231,7 @@ func restore(ctx context.Context, cfg RestoreConfig, c *readmodel.Copy) (*Copied
 	if err != nil {
 		return nil, err
 	}
+	info.warn(cfg.Logger)
 	p := c.Header.Progress
 	if live != nil {
 		switch {

@@ -118,8 +118,8 @@ func TestSnapshot_OfADamagedRegion_IsRefused_AlsoOverTheSocket(t *testing.T) {
 }
 
 func TestSnapshot_WhereThereIsNoCopy_SaysSo(t *testing.T) {
-	if _, err := Snapshot(t.Context(), openStopped(t, readmodel.Dir(t.TempDir()), nil), new(bytes.Buffer)); !errors.Is(err, readmodel.ErrNoModel) {
-		t.Errorf("got %v, want ErrNoModel", err)
+	if _, err := Snapshot(t.Context(), openStopped(t, readmodel.Dir(t.TempDir()), nil), new(bytes.Buffer)); !errors.Is(err, readmodel.ErrNoGeneration) {
+		t.Errorf("got %v, want ErrNoGeneration", err)
 	}
 }
 

@@ -94,6 +94,7 @@ func rebuild(ctx context.Context, cfg RebuildConfig) (*Rebuilt, error) {
 	if err != nil {
 		return nil, err
 	}
+	info.warn(cfg.Logger)
 	partitions := info.Partitions
 	if partitions == 0 {
 		partitions = cfg.Partitions
@@ -135,6 +136,13 @@ func look(ctx context.Context, open Opener) (info Info, copied *readmodel.Progre
 		return in.Close()
 	})
 	return info, copied, err
+}
+
+// warn says that what is there is damaged, which is for who wants to know why something else takes its place.
+func (i *Info) warn(log *slog.Logger) {
+	if i.Fault != nil {
+		log.Warn("the region's read model cannot be used", "generation", i.Generation, "err", i.Fault)
+	}
 }
 
 // opened runs do with the region's copy as it is now, a node's or the directory's; once more where a node has

@@ -43,6 +43,8 @@ type Info struct {
 	Starting bool `json:"starting,omitzero"`
 	// Schema is what a generation must have that this node is to adopt.
 	Schema int `json:"schema"`
+	// Fault is why the generation cannot be used, of a stopped region's that cannot; nil else.
+	Fault error `json:"-"`
 }
 
 // Inspection is a copy at one moment.

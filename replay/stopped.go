@@ -146,7 +146,7 @@ func (s *Stopped) open() (*readmodel.Model, error) {
 	return m, nil
 }
 
-// Info is of the live generation. A generation that cannot be used is none: Complete is false then.
+// Info is of the live generation. A generation that cannot be used is none: Complete is false then, and Fault says why.
 func (s *Stopped) Info(context.Context) (Info, error) {
 	info := Info{Region: s.region}
 	name, err := s.dir.Current()
@@ -160,7 +160,7 @@ func (s *Stopped) Info(context.Context) (Info, error) {
 	m, err := s.open()
 	switch {
 	case noCopy(err):
-		s.log.Warn("the region's read model cannot be used", "generation", name, "err", err)
+		info.Fault = err
 		return info, nil
 	case err != nil:
 		return info, err

@@ -41,7 +41,7 @@ through what you like. A copy of a damaged read model is refused.`,
 		return onRegion(cmd, false, func(ctx context.Context, r *daemon.Replay) (*replay.Copied, error) {
 			return snapshotTo(ctx, cmd, r, flagValue(cmd, "to"))
 		}, func(c *replay.Copied) string {
-			return fmt.Sprintf("%s: copied at position %d in %.1f s: %s records, %s MiB\n", c.Region, c.Position, c.Took.Seconds(), thousands(c.Records), thousands(c.Octets>>20))
+			return fmt.Sprintf("%s: copied at position %d in %.1f s: %s records, %s\n", c.Region, c.Position, c.Took.Seconds(), thousands(c.Records), octets(c.Octets))
 		})
 	}
 	return cmd
@@ -105,12 +105,10 @@ func onRegion(cmd *cobra.Command, isNew bool, do func(context.Context, *daemon.R
 	if err := errors.Join(err, r.Close()); err != nil {
 		return stoppedHere(cmd, err)
 	}
-	to := cmd.Flag("to")
-	switch {
-	case to != nil && to.Value.String() == "-":
-		_, err = io.WriteString(cmd.ErrOrStderr(), text(c))
-		return err
-	case asJSON(cmd):
+	if to := cmd.Flag("to"); to != nil && to.Value.String() == "-" {
+		cmd.SetOut(cmd.ErrOrStderr())
+	}
+	if asJSON(cmd) {
 		return printJSON(cmd, struct {
 			*replay.Copied
 			TookMS int64 `json:"took_ms"`
@@ -181,6 +179,17 @@ func restoreFrom(ctx context.Context, cmd *cobra.Command, r *daemon.Replay, path
 		err = fmt.Errorf("restore %s: %w", path, err)
 	}
 	return c, err
+}
+
+// octets is a size in words: in whole numbers of what leaves at least two digits.
+func octets(n uint64) string {
+	switch {
+	case n < 10<<10:
+		return counting(n, "octet")
+	case n < 10<<20:
+		return thousands(n>>10) + " KiB"
+	}
+	return thousands(n>>20) + " MiB"
 }
 
 // moved shows how many octets were copied: a bar with rate and time left on a terminal, else a plain

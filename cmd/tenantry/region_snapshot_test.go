@@ -16,7 +16,7 @@ func TestRegionSnapshot_OfARunningDev_RestoresToARegionOfItsOwn(t *testing.T) {
 	tenantryWith(t.Context(), t, input, "import", "-", "--data-dir", dir).exits(exitPartial)
 	ready(t, d)
 	copied := filepath.Join(t.TempDir(), "eu-west.copy")
-	tenantry(t, "region", "snapshot", "--region", "eu-west", "--data-dir", dir, "--to", copied).exits(exitDone).prints("eu-west: copied at position ", " records, ")
+	tenantry(t, "region", "snapshot", "--region", "eu-west", "--data-dir", dir, "--to", copied).exits(exitDone).prints("eu-west: copied at position ", " records, ", " octets\n")
 
 	other := filepath.Join(t.TempDir(), "on", "another", "node") // as a region's node would make it
 	restore := []string{"region", "restore", "--region", "eu-west", "--data-dir", other, "--from", copied}
@@ -32,6 +32,12 @@ func TestRegionSnapshot_OfARunningDev_RestoresToARegionOfItsOwn(t *testing.T) {
 	tenantry(t, "region", "restore", "--region", "eu-west", "--data-dir", nowhere, "--from", copied+"x").exits(exitFailed, "no such file")
 	tenantry(t, "region", "restore", "--region", "eu-west", "--data-dir", nowhere, "--from", os.Args[0]).exits(exitFailed, "restore "+os.Args[0])
 	tenantry(t, "region", "snapshot", "--region", "eu-west", "--data-dir", nowhere, "--to", copied+"x").exits(exitFailed, "no data directory "+nowhere)
+	whole, err := os.ReadFile(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := file(t, "cut.copy", string(whole[:len(whole)-9]))
+	tenantry(t, "region", "restore", "--region", "eu-west", "--data-dir", nowhere, "--from", cut).exits(exitFailed, "restore "+cut+": not a whole copy of a read model: it is cut short")
 	if _, err := os.Stat(nowhere); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s was made: %v", nowhere, err)
 	}
@@ -60,6 +66,7 @@ func TestRegionSnapshot_ThroughAPipe(t *testing.T) {
 	written := tenantry(t, "region", "snapshot", "--region", "eu-west", "--data-dir", dir, "--to", "-").exits(exitDone, "copied at position")
 	other := t.TempDir()
 	tenantryWith(t.Context(), t, written.stdout, "region", "restore", "--region", "eu-west", "--data-dir", other, "--from", "-").exits(exitDone).prints("restored as gen-0001")
+	tenantry(t, "region", "snapshot", "--region", "eu-west", "--data-dir", dir, "--to", "-", "--output", "json").exits(exitDone, `"took_ms": `)
 	cut := written.stdout[:len(written.stdout)-9]
 	tenantryWith(t.Context(), t, cut, "region", "restore", "--region", "eu-west", "--data-dir", t.TempDir(), "--from", "-").exits(exitFailed, "not a whole copy")
 }

@@ -92,6 +92,9 @@ func runReplay(cmd *cobra.Command, mode string) error {
 		Source:     sourceOfTruth(cmd),
 		Partitions: partitions, New: flagValue(cmd, "force") == "true", NoSource: mode == "rollback", Logger: log,
 	})
+	if errors.Is(err, daemon.ErrNoSource) {
+		return usage("%w", err)
+	}
 	if err != nil {
 		return ifReplayStopped(cmd, mode, err)
 	}

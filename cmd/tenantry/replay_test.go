@@ -145,10 +145,46 @@ func TestReplay_OfARegionThatWasLost_BuildsItAnew(t *testing.T) {
 	again, source := openDevOn(t, dir)
 	elsewhere := []string{"replay", "--region", "us-east", "--data-dir", t.TempDir()}
 	tenantry(t, elsewhere...).exits(exitFailed, "no region has ever run on", "--source")
+	tenantry(t, append(elsewhere, "--source", "http://127.0.0.1:1")...).exits(exitFailed, "ask the source for its head")
+	tenantry(t, elsewhere...).exits(exitFailed, "no region has ever run on")
 	tenantry(t, append(elsewhere, "--source", source, "--kafka-partitions", "3")...).exits(exitDone).prints("us-east: rebuilt as gen-0001", "5 tenants")
 	if got := body(t, again.Addresses().Regions["us-east"]+"/v1/status"); !strings.Contains(got, `"generation":"gen-0001"`) {
 		t.Errorf("dev does not serve what the replay has built for it: %s", got)
 	}
+}
+
+// What Badger says of a flipped bit is long, and nobody needs it twice.
+func TestReplay_OfADamagedGeneration_SaysSoOnce_AndThatARebuildIsWhatHelps(t *testing.T) {
+	d, dir := aDev(t, 5)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(regionOfDev(dir, "us-east").Path("gen-0001/*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("no tables: %v", err)
+	}
+	for _, table := range tables {
+		b, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/3] ^= 1
+		if err := os.WriteFile(table, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	of := []string{"--region", "us-east", "--data-dir", dir}
+	once := func(r ran) {
+		t.Helper()
+		if n := strings.Count(r.stderr, "checksum validation failed"); n != 1 {
+			t.Errorf("tenantry %v: it is told %d times:\n%s", r.args, n, r.stderr)
+		}
+	}
+	for _, mode := range []string{"--verify", "--repair", "--dry-run"} {
+		once(tenantry(t, append([]string{"replay", mode}, of...)...).exits(exitFailed, "has no copy that could be compared or mended: rebuild it"))
+	}
+	once(tenantry(t, append([]string{"region", "snapshot", "--to", filepath.Join(t.TempDir(), "x")}, of...)...).exits(exitFailed, "region us-east has no copy that another could be made of: rebuild it with 'tenantry replay'"))
+	once(tenantry(t, append([]string{"replay"}, of...)...).exits(exitDone, "the region's read model cannot be used").prints("us-east: rebuilt as gen-0002"))
 }
 
 func TestReplay_WhileADevIsStarting_SaysSo(t *testing.T) {
@@ -182,7 +218,7 @@ func TestReplay_WithWhatItCannotDo_ExitsWithOneLine_AndTouchesNothing(t *testing
 	if err := os.CopyFS(filepath.Join(alone, "regions"), os.DirFS(filepath.Join(dir, "regions"))); err != nil {
 		t.Fatal(err)
 	}
-	tenantry(t, "replay", "--region", "eu-west", "--data-dir", alone).exits(exitFailed, "where is the source of truth?", "--source")
+	tenantry(t, "replay", "--region", "eu-west", "--data-dir", alone).exits(exitUsage, "where is the source of truth? No dev runs on", "--source")
 	tenantry(t, args("--rollback")...).exits(exitFailed, "no generation to go back to: there is none before gen-0001")
 	if now, err := regionOfDev(dir, "eu-west").Current(); now != "gen-0001" || err != nil {
 		t.Errorf("the live generation is %s, %v", now, err)

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,7 +30,53 @@ func (r *Replay) Snapshot(ctx context.Context, w io.Writer) (*replay.Copied, err
 // Restore makes the region of a copy, as [replay.Restore] does; what cfg has no need to say is known here.
 func (r *Replay) Restore(ctx context.Context, cfg replay.RestoreConfig) (*replay.Copied, error) {
 	cfg.Dir, cfg.Open, cfg.Region, cfg.Logger = r.dir, r.region, r.cfg.Region, r.cfg.Logger
-	return replay.Restore(ctx, cfg)
+	return orUnmade(r.dir, func() (*replay.Copied, error) { return replay.Restore(ctx, cfg) })
+}
+
+// orUnmade does something that makes a region's directory, and where that fails leaves none that was not there.
+func orUnmade[R any](dir readmodel.Dir, do func() (*R, error)) (*R, error) {
+	made := missing(string(dir))
+	out, err := do()
+	if err != nil && len(made) > 0 {
+		err = errors.Join(err, unmake(dir, made))
+	}
+	return out, err
+}
+
+// missing are the directories of a path that are not there, the innermost first.
+func missing(path string) (dirs []string) {
+	for ; ; path = filepath.Dir(path) {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return dirs
+		}
+		dirs = append(dirs, path)
+	}
+}
+
+// unmake removes a region's directory that was made for nothing, with those above it that were: else it would look as
+// if the region had run there. Where somebody else has begun something with it, it stays.
+func unmake(dir readmodel.Dir, made []string) error {
+	if _, err := os.Stat(string(dir)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := dir.Lock(readmodel.ByReplay)
+	if err != nil {
+		return nil // a node has it
+	}
+	unlockReplay, err := dir.ReplayLock()
+	if err != nil {
+		return unlock() // another replay has
+	}
+	if left, err := os.ReadDir(string(dir)); err == nil && !slices.ContainsFunc(left, func(e os.DirEntry) bool { return e.IsDir() || e.Name() == "current" }) {
+		err = os.RemoveAll(string(dir))
+		for _, above := range made[1:] {
+			if err == nil && os.Remove(above) != nil {
+				break // there is something else in it by now
+			}
+		}
+		return errors.Join(err, unlockReplay(), unlock())
+	}
+	return errors.Join(unlockReplay(), unlock())
 }
 
 // copies is the node's own, for whoever asks its query API.

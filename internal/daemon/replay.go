@@ -50,6 +50,9 @@ type Replay struct {
 // sortedOctets is that of a source that is sorted here: measured 190.
 const sortedOctets = 200
 
+// ErrNoSource says that none was named, and none is to be found.
+var ErrNoSource = errors.New("where is the source of truth?")
+
 // OpenReplay finds the region and the source. It changes nothing, and asks the source nothing yet.
 func OpenReplay(ctx context.Context, cfg ReplayConfig) (_ *Replay, err error) {
 	r := &Replay{cfg: cfg, dir: readmodel.Dir(regionDir(cfg.DataDir, cfg.Region))}
@@ -129,7 +132,7 @@ func (r *Replay) openReplaySource(ctx context.Context, admin string) error {
 	}
 	store := filepath.Join(r.cfg.DataDir, "store")
 	if _, err := os.Stat(store); err != nil {
-		return fmt.Errorf("where is the source of truth? No dev runs on %s, and there is no store in it: name one with --source, such as http://catalogue.example:8080", r.cfg.DataDir)
+		return fmt.Errorf("%w No dev runs on %s, and there is no store in it: name one with --source, such as http://catalogue.example:8080", ErrNoSource, r.cfg.DataDir)
 	}
 	s, err := embedded.Open(ctx, embedded.Config{Dir: store, Logger: r.cfg.Logger})
 	if errors.Is(err, embedded.ErrInUse) {
@@ -183,7 +186,7 @@ func (r *Replay) Repair(ctx context.Context, cfg replay.VerifyConfig) (*replay.R
 func (r *Replay) Rebuild(ctx context.Context, cfg replay.RebuildConfig) (*replay.Rebuilt, error) {
 	cfg.Dir, cfg.Open, cfg.Source, cfg.Partitions, cfg.Logger = r.dir, r.region, r.source, r.cfg.Partitions, r.cfg.Logger
 	cfg.SourceOctets = r.sorted
-	return replay.Rebuild(ctx, cfg)
+	return orUnmade(r.dir, func() (*replay.Rebuilt, error) { return replay.Rebuild(ctx, cfg) })
 }
 
 // Rollback goes back to the generation before, as [replay.Rollback] does.
