@@ -149,7 +149,8 @@ func (f *follower) healWhole(ctx context.Context, g gap) error {
 	f.log.Warn("this copy has lost versions of a stream, as a record shows that was published again: folding it anew from the source of truth",
 		"stream", g.stream, "version", g.upTo)
 	m := newMender(f.update, patientSource{f}, f.cfg.Clock, f.log)
-	_, err := m.all(ctx, []Repair{{Stream: g.stream, at: g.at}})
+	m.at = g.at
+	_, err := m.all(ctx, []Repair{{Stream: g.stream}})
 	if _, left := errors.AsType[*UnmendedError](err); left {
 		f.unmended[g.stream] = struct{}{}
 		return nil

@@ -21,8 +21,6 @@ type Repair struct {
 	Keys []string
 	// Read is what who compared has read of the stream in the source; nil: nobody has.
 	Read *Read
-
-	at uint64 // position of an event of the stream, as the topic says; 0: none is known
 }
 
 // Read is what a stream came to in the source when it was compared. A history that comes to something else as far as that
@@ -130,6 +128,9 @@ type mender struct {
 	now      func() time.Time
 	log      *slog.Logger
 	patience time.Duration // with a source that is a little behind, as a replica may be
+
+	// at is a position at which the topic has an event of the stream that is to be mended; 0: it is not known to.
+	at uint64
 
 	head events.Head // of the source, before anything was loaded
 }

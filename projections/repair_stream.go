@@ -120,7 +120,7 @@ func (x *mending) mend(tx *readmodel.Tx, r Repair) error {
 	if r.Stream.IsZero() {
 		return nil
 	}
-	f, known, err := x.fold(tx, r.Stream, r.at)
+	f, known, err := x.fold(tx, r.Stream, x.at)
 	if err != nil || !known {
 		return err
 	}

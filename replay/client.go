@@ -119,14 +119,13 @@ func (c *Client) Info(ctx context.Context) (info Info, err error) {
 func (c *Client) Repair(ctx context.Context, repairs []projections.Repair) (int, error) {
 	body := make([]wireRepair, len(repairs))
 	for i, r := range repairs {
-		body[i] = wireRepair{Stream: r.Stream, Hostnames: r.Hostnames}
-		for _, key := range r.Keys {
-			body[i].Keys = append(body[i].Keys, []byte(key))
-		}
+		body[i] = toWireRepair(r)
 	}
 	var done wireRepaired
-	err := c.call(ctx, http.MethodPost, "/repair", body, &done)
-	return done.Repaired, err
+	if err := c.call(ctx, http.MethodPost, "/repair", body, &done); err != nil {
+		return 0, err
+	}
+	return done.repaired()
 }
 
 // Recount has the node do it.

@@ -284,13 +284,9 @@ func (c *Control) repair(_ http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	repairs := make([]projections.Repair, len(want))
 	for i, w := range want {
-		repairs[i] = projections.Repair{Stream: w.Stream, Hostnames: w.Hostnames}
-		for _, key := range w.Keys {
-			repairs[i].Keys = append(repairs[i].Keys, string(key))
-		}
+		repairs[i] = w.repair()
 	}
-	n, err := c.region.Repair(r.Context(), repairs)
-	return wireRepaired{n}, err
+	return toWireRepaired(c.region.Repair(r.Context(), repairs))
 }
 
 func (c *Control) adopt(_ http.ResponseWriter, r *http.Request) (any, error) {

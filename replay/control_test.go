@@ -101,7 +101,7 @@ func TestControl_ANodeAnswersOverItsSocket_WhatItAnswersInProcess(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := []projections.Repair{{Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{h}}, {Keys: []string{"t/\xff\x00"}}}
+	asked := []projections.Repair{{Stream: streamID(t, "ten_a"), Hostnames: []events.Hostname{h}, Read: &projections.Read{UpTo: 9, Digest: 1<<64 - 1}}, {Keys: []string{"t/\xff\x00"}}}
 	n, err := c.Repair(t.Context(), asked)
 	if diff := cmp.Diff(asked, region.repaired, cmp.AllowUnexported(events.StreamID{}, events.Hostname{})); err != nil || n != 2 || diff != "" {
 		t.Errorf("repair: %d, %v (-asked +of the node):\n%s", n, err, diff)
@@ -146,6 +146,11 @@ func TestControl_AnErrorOfTheNode_IsTheSameErrorOnTheOtherSide(t *testing.T) {
 	region.fail = errors.New("something else")
 	if _, err := c.Repair(t.Context(), nil); err == nil || err.Error() != "something else" {
 		t.Errorf("got %v, want the node's own words", err)
+	}
+	region.fail = &projections.UnmendedError{Streams: []projections.Unmended{{Stream: streamID(t, "ten_a"), Err: readmodel.ErrClosed}, {Stream: streamID(t, "ten_b"), Err: errors.New("why not")}}}
+	n, err := c.Repair(t.Context(), make([]projections.Repair, 7))
+	if n != 7 || !errors.Is(err, readmodel.ErrClosed) || err.Error() != region.fail.Error() {
+		t.Errorf("some that were not mended: got %d, %v, want 7, %v", n, err, region.fail)
 	}
 }
 

@@ -17,7 +17,7 @@ type Region interface {
 	Info(ctx context.Context) (Info, error)
 	// Inspect takes one moment of the copy. Look-ups and updates go on.
 	Inspect(ctx context.Context) (Inspection, error)
-	// Repair folds streams anew from the source, and says how many it changed.
+	// Repair folds streams anew from the source, and says how many it changed: see [projections.Projector.Repair].
 	Repair(ctx context.Context, repairs []projections.Repair) (int, error)
 	// Recount makes the sums that the copy keeps those that a scan gives. An inspection that has read
 	// everything does it without another scan.

@@ -16,7 +16,7 @@ type RepairReport struct {
 	Report          // of the comparison before
 	Repaired int    // streams that were folded anew, and entries that were removed
 	Again    uint64 // position at which they were compared again
-	// Left are those that differ still. There should be none.
+	// Left are those that differ still. There should be none; why they were not mended is logged.
 	Left []Difference
 }
 
@@ -32,6 +32,7 @@ func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
 	tell := cfg.Each
 	var found []Difference
 	mended := 0
+	unmended := make(map[events.StreamID]struct{})
 	var batch []projections.Repair
 	flush := func() error {
 		if len(batch) == 0 {
@@ -39,7 +40,12 @@ func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
 		}
 		n, err := cfg.Region.Repair(ctx, batch)
 		mended += n
-		if err != nil {
+		if left, ok := errors.AsType[*projections.UnmendedError](err); ok {
+			for _, u := range left.Streams {
+				unmended[u.Stream] = struct{}{}
+				cfg.Logger.Warn("not mended", "stream", u.Stream, "reason", u.Err)
+			}
+		} else if err != nil {
 			return fmt.Errorf("mend the region's copy: %w", err)
 		}
 		batch = nil
@@ -74,6 +80,7 @@ func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
 	}
 	cfg.Each = func(d Difference) error {
 		out.Left = append(out.Left, d)
+		delete(unmended, d.Stream)
 		return nil
 	}
 	if len(found) > maxRecheck {
@@ -84,8 +91,15 @@ func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
 		out.Again = again.Position
 		return out, nil
 	}
-	out.Again, err = recheck(ctx, cfg, found)
-	return out, err
+	if out.Again, err = recheck(ctx, cfg, found); err != nil {
+		return nil, err
+	}
+	for _, d := range found { // of which the source may tell nothing again
+		if _, ok := unmended[d.Stream]; ok {
+			out.Left = append(out.Left, d)
+		}
+	}
+	return out, nil
 }
 
 // recounted has the copy count its sums anew, by what was read of the moment that was compared. Where that is
@@ -113,9 +127,9 @@ func recheck(ctx context.Context, cfg VerifyConfig, found []Difference) (positio
 		}
 	}()
 	c := &comparison{cfg: cfg, in: in, report: &Report{Position: in.Progress().Position()}}
-	head, err := cfg.Source.Head(ctx)
+	head, err := checkSource(ctx, cfg.Source, in.Progress(), cfg.Patience)
 	if err != nil {
-		return 0, fmt.Errorf("ask the source for its head: %w", err)
+		return 0, fmt.Errorf("compare again what was mended: %w", err)
 	}
 	c.report.Source = head.Position
 	list, err := in.Quarantined(ctx)

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/projections"
 )
 
@@ -261,5 +263,74 @@ func TestAskTenant_TellsWhatTheSourceHas(t *testing.T) {
 		if got, err := AskTenant(t.Context(), s, tenant); got != want || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", id, got, err, want)
 		}
+	}
+}
+
+// forgetful is a source that does not tell of a stream when it is asked for that alone.
+type forgetful struct {
+	*memorySource
+	stream events.StreamID
+	behind bool // it ends before its end
+}
+
+func (f *forgetful) Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error) {
+	if id == f.stream {
+		return nil, nil
+	}
+	return f.memorySource.Load(ctx, id, after)
+}
+
+func (f *forgetful) Head(ctx context.Context) (events.Head, error) {
+	h, err := f.memorySource.Head(ctx)
+	if f.behind {
+		h.Position--
+	}
+	return h, err
+}
+
+func TestRepair_OfATenantOfWhichTheSourceDoesNotTellAgain_LeavesItAndSaysSo(t *testing.T) {
+	s := aCatalogue(t, 50, 21)
+	for name, damaged := range map[string]func(*badger.Txn) error{
+		"its record":   func(txn *badger.Txn) error { return txn.Delete([]byte("t/ten_00002")) },
+		"its hostname": func(txn *badger.Txn) error { return txn.Delete([]byte("h/h0.t2.example")) },
+		"all but a few": func(txn *badger.Txn) error {
+			return errors.Join(txn.Delete([]byte("t/ten_00002")), txn.Delete([]byte("h/h0.t2.example")), txn.Delete([]byte("h/h1.t2.example")), txn.Delete([]byte("h/h2.t2.example")))
+		},
+	} {
+		for _, over := range []string{"in process", "over the socket"} {
+			t.Run(name+", "+over, func(t *testing.T) {
+				dir := aStopped(t, s)
+				damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+					return errors.Join(damaged(txn), txn.Delete([]byte("t/ten_00004")))
+				})
+				lost := &forgetful{memorySource: s, stream: streamID(t, "ten_00002")}
+				var r Region = openStopped(t, dir, lost)
+				if over == "over the socket" {
+					control(t, dir, r, sessionIdle)
+					r = client(t, dir)
+				}
+				_, before := verified(t, r, s)
+				report, lines := mended(t, r, lost, "")
+				if len(lines) != 2 || report.Repaired != 1 || len(report.Left) != 1 || report.Left[0].Stream != lost.stream {
+					t.Errorf("found %q, mended %d, left %+v: want ten_00002 left, and the other mended", lines, report.Repaired, report.Left)
+				}
+				_, after := verified(t, r, s)
+				expect(t, after, before[0])
+			})
+		}
+	}
+}
+
+func TestRepair_WhereTheSourceFallsBehindBeforeItIsComparedAgain_WaitsAndSaysSo(t *testing.T) {
+	s := aCatalogue(t, 20, 22)
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error { return txn.Delete([]byte("t/ten_00001")) })
+	replica := &forgetful{memorySource: s}
+	_, err := Repair(t.Context(), VerifyConfig{Region: openStopped(t, dir, s), Source: replica, Dir: t.TempDir(), Patience: 10 * time.Millisecond, Each: func(Difference) error {
+		replica.behind = true
+		return nil
+	}})
+	if !errors.Is(err, ErrSourceBehind) {
+		t.Errorf("got %v, want ErrSourceBehind", err)
 	}
 }

@@ -35,6 +35,7 @@ type Difference struct {
 	held   []events.Hostname // all hostnames whose entry here names this stream
 	record bool              // the record differs, and not only hostnames
 	astray bool              // the key is of an entry that decides no answer
+	read   *projections.Read // what the source has said of the stream; nil: it was not asked
 }
 
 // Key is a key of the copy, which may be any octets where it is damaged.
@@ -62,7 +63,7 @@ type HostnameDifference struct {
 
 // repair is what to mend it with.
 func (d *Difference) repair() projections.Repair {
-	r := projections.Repair{Stream: d.Stream, Hostnames: d.held}
+	r := projections.Repair{Stream: d.Stream, Hostnames: d.held, Read: d.read}
 	for _, k := range d.Keys {
 		r.Keys = append(r.Keys, string(k))
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -26,7 +27,7 @@ var (
 	// same one with another past.
 	ErrOtherStore = errors.New("the source is not the store that the region is a copy of")
 	// ErrSourceBehind: the region holds events that the source does not have, or not yet.
-	ErrSourceBehind = errors.New("the source is behind the region")
+	ErrSourceBehind = projections.ErrSourceBehind
 )
 
 // checkSource holds a source to be the one that a copy was made from, and to have all that the

@@ -199,10 +199,10 @@ func (s *Stopped) Repair(ctx context.Context, repairs []projections.Repair) (int
 		return 0, err
 	}
 	n, err := projections.RepairModel(ctx, m, s.source, repairs, s.log)
-	if err != nil {
-		return n, err
+	if syncErr := m.Sync(); syncErr != nil {
+		return n, errors.Join(syncErr, err)
 	}
-	return n, m.Sync()
+	return n, err
 }
 
 // Recount counts the live generation anew.

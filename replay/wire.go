@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/projections"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
@@ -34,10 +35,69 @@ type wireRepair struct {
 	Stream    events.StreamID   `json:"stream,omitzero"`
 	Hostnames []events.Hostname `json:"hostnames,omitempty"`
 	Keys      [][]byte          `json:"keys,omitempty"` // damaged: any octets
+	Read      *wireRead         `json:"read,omitempty"`
+}
+
+type wireRead struct {
+	UpTo   uint64 `json:"up_to"`
+	Digest uint64 `json:"digest"`
 }
 
 type wireRepaired struct {
-	Repaired int `json:"repaired"`
+	Repaired int            `json:"repaired"`
+	Unmended []wireUnmended `json:"unmended,omitempty"`
+}
+
+// wireUnmended is a stream that was not mended, and why.
+type wireUnmended struct {
+	Stream events.StreamID `json:"stream"`
+	Why    wireError       `json:"why"`
+}
+
+func toWireRepair(r projections.Repair) wireRepair {
+	w := wireRepair{Stream: r.Stream, Hostnames: r.Hostnames}
+	for _, key := range r.Keys {
+		w.Keys = append(w.Keys, []byte(key))
+	}
+	if r.Read != nil {
+		w.Read = &wireRead{r.Read.UpTo, r.Read.Digest}
+	}
+	return w
+}
+
+func (w wireRepair) repair() projections.Repair {
+	r := projections.Repair{Stream: w.Stream, Hostnames: w.Hostnames}
+	for _, key := range w.Keys {
+		r.Keys = append(r.Keys, string(key))
+	}
+	if w.Read != nil {
+		r.Read = &projections.Read{UpTo: w.Read.UpTo, Digest: w.Read.Digest}
+	}
+	return r
+}
+
+// toWireRepaired is an answer, where some were mended or could have been.
+func toWireRepaired(n int, err error) (wireRepaired, error) {
+	w := wireRepaired{Repaired: n}
+	unmended, ok := errors.AsType[*projections.UnmendedError](err)
+	if !ok {
+		return w, err
+	}
+	for _, u := range unmended.Streams {
+		w.Unmended = append(w.Unmended, wireUnmended{u.Stream, toWire(u.Err)})
+	}
+	return w, nil
+}
+
+func (w wireRepaired) repaired() (int, error) {
+	if len(w.Unmended) == 0 {
+		return w.Repaired, nil
+	}
+	err := new(projections.UnmendedError)
+	for _, u := range w.Unmended {
+		err.Streams = append(err.Streams, projections.Unmended{Stream: u.Stream, Err: u.Why.error()})
+	}
+	return w.Repaired, err
 }
 
 type wireGeneration struct {
@@ -66,6 +126,7 @@ var errorCodes = []struct {
 	{"disk-full", readmodel.ErrDiskFull},
 	{"damaged", readmodel.ErrDamaged},
 	{"unavailable", events.ErrUnavailable},
+	{"source-behind", ErrSourceBehind},
 	{"cancelled", context.Canceled},
 }
 
