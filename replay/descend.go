@@ -173,7 +173,7 @@ func (c *comparison) difference(ctx context.Context, stream events.StreamID, hav
 	for _, e := range have {
 		mine[e.Key] = e.Digest
 		if name, ok := hostnameOf(e.Key); ok {
-			if h, err := events.ParseHostname(name); err == nil {
+			if h, err := events.ParseHostname(name); err == nil && h.String() == name {
 				d.held = append(d.held, h)
 			} else {
 				d.Keys = append(d.Keys, Key(e.Key)) // no hostname that anybody could have claimed

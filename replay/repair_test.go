@@ -334,3 +334,21 @@ func TestRepair_WhereTheSourceFallsBehindBeforeItIsComparedAgain_WaitsAndSaysSo(
 		t.Errorf("got %v, want ErrSourceBehind", err)
 	}
 }
+
+// What such a key answers is never asked; it must not be found again and again.
+func TestRepair_OfHostnamesThatAreNotSpelledAsAny_RemovesThem(t *testing.T) {
+	s := aCatalogue(t, 20, 23)
+	for _, key := range []string{"h/H0.T1.EXAMPLE", "h/h0.t1.example.", "h/xn--bcher-kva.example.", "h/B\u00fccher.example", "h/h0.t1.example/", "h/"} {
+		t.Run(key, func(t *testing.T) {
+			dir := aStopped(t, s)
+			damage(t, dir, "gen-0001", func(txn *badger.Txn) error { return txn.Set([]byte(key), []byte("\x05ten_00001")) })
+			r := openStopped(t, dir, s)
+			if report, lines := mended(t, r, s, ""); report.Equal() || len(report.Left) > 0 {
+				t.Errorf("found %q, left %+v", lines, report.Left)
+			}
+			if report, lines := verified(t, r, s); !report.Equal() {
+				t.Errorf("then: %+v %q", report, lines)
+			}
+		})
+	}
+}
