@@ -334,6 +334,14 @@ func TestRebuild_ASecondOne_IsRefused_AndToldWhoIsFirst(t *testing.T) {
 	for what, try := range map[string]func() error{
 		"rebuild":  func() error { _, err := Rebuild(t.Context(), rebuilding(dir, s)); return err },
 		"rollback": func() error { _, err := Rollback(t.Context(), dir, opener(dir, s)); return err },
+		"repair": func() error {
+			r, err := OpenStopped(dir, "eu-west", s, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			_, err = Repair(t.Context(), VerifyConfig{Region: r, Source: s, Dir: string(dir)})
+			return errors.Join(err, r.Close())
+		},
 	} {
 		if err := try(); !errors.Is(err, readmodel.ErrReplaying) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
 			t.Errorf("%s: got %v", what, err)
@@ -343,6 +351,32 @@ func TestRebuild_ASecondOne_IsRefused_AndToldWhoIsFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	untouched(t, dir, "gen-0001")
+}
+
+func TestRepair_WhileItWorks_RefusesARebuildAndAnotherRepair(t *testing.T) {
+	s := aCatalogue(t, 20, 32)
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error { return txn.Delete([]byte("t/ten_00001")) })
+	r := openStopped(t, dir, s)
+	cfg := VerifyConfig{Region: r, Source: s, Dir: string(dir)}
+	asked := 0
+	cfg.Each = func(Difference) error {
+		asked++
+		second := cfg
+		second.Each = nil
+		for what, try := range map[string]func() error{
+			"rebuild": func() error { _, err := Rebuild(t.Context(), rebuilding(dir, s)); return err },
+			"repair":  func() error { _, err := Repair(t.Context(), second); return err },
+		} {
+			if err := try(); !errors.Is(err, readmodel.ErrReplaying) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+				t.Errorf("%s: got %v", what, err)
+			}
+		}
+		return nil
+	}
+	if report, err := Repair(t.Context(), cfg); err != nil || report.Repaired != 1 || asked != 1 {
+		t.Errorf("got %+v, %v", report, err)
+	}
 }
 
 func TestRebuild_WhatAKillHasLeft_IsRemovedByTheNext_WhichSaysSo(t *testing.T) {

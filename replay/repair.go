@@ -26,8 +26,25 @@ const (
 )
 
 // Repair compares a region's copy with the source as [Verify] does, mends what differs and nothing
-// else, and compares that again. The node goes on serving and folding.
+// else, and compares that again. The node goes on serving and folding. While anybody else rebuilds or repairs the
+// region whose directory Dir is, it is a [readmodel.ErrReplaying].
 func Repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
+	if cfg.Dir == "" {
+		return repair(ctx, cfg)
+	}
+	// What is mended in a generation whose place another takes would be lost, and the report wrong.
+	unlock, err := readmodel.Dir(cfg.Dir).ReplayLock()
+	if err != nil {
+		return nil, err
+	}
+	r, err := repair(ctx, cfg)
+	if err := errors.Join(err, unlock()); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func repair(ctx context.Context, cfg VerifyConfig) (*RepairReport, error) {
 	cfg.defaults()
 	tell := cfg.Each
 	var found []Difference

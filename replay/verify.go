@@ -20,8 +20,8 @@ import (
 type VerifyConfig struct {
 	Region Region
 	Source Source
-	// Dir is where to keep what is compared, some 150 octets a tenant, until the end; "": where the system
-	// keeps such.
+	// Dir is the region's directory, where what is compared is kept, some 150 octets a tenant, until the end; "": where the
+	// system keeps such.
 	Dir string
 	// Rate is how many entries of the copy are read a second at most; 0: as fast as it goes.
 	Rate int

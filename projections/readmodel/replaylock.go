@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// ErrReplaying says that somebody else builds a generation of this region. The error names the process.
-var ErrReplaying = errors.New("the region is being rebuilt already")
+// ErrReplaying says that somebody else builds a generation of this region, or mends the live one. The error names the process.
+var ErrReplaying = errors.New("the region is being rebuilt or repaired already")
 
 // Holder is what a process is that has a region's directory.
 type Holder string
@@ -38,7 +38,7 @@ const (
 	controlLock = "control.lock"
 )
 
-// ReplayLock makes this process the one that builds generations of the region, until the function that it returns is
+// ReplayLock makes this process the one that builds generations of the region, or mends the live one, until the function that it returns is
 // called or the process ends, however it does; else ErrReplaying. The node that serves the region
 // need not have it, and holds [Dir.Lock], which is another.
 func (d Dir) ReplayLock() (unlock func() error, err error) {
