@@ -59,6 +59,9 @@
 // or both are away, is ready with what it has: each answer says how old that may be. Once ready
 // it stays so. A node without a complete copy is not ready, whatever happens.
 //
+// Nor is one whose copy is known to be of another store than the source, or the topic: it would answer with another environment's
+// tenants, or grow old for ever. Only a region that has served that store before ([Config.Served]) goes on with it.
+//
 // # On failure
 //
 //	Kafka lost something   read the log once from where this copy is complete, for all partitions

@@ -353,6 +353,8 @@ func (f *follower) applyOne(u *update, d delivery) (gap, error) {
 		if id, ok := u.Progress().EventAt(position); ok && r.Event.ID != events.WatermarkID(id, position, d.partition, r.Event.Time) {
 			return gap{}, fmt.Errorf("%w: the topic tells of another event at position %d", errDiverged, position)
 		}
+		f.marked.Store(true)
+		f.foreign.Store(nil)
 		part.Offset = d.offset + 1
 		part.Position = max(part.Position, position)
 		// No later than now: a relay whose clock is ahead must not make this copy look fresh.
@@ -392,6 +394,8 @@ func (f *follower) passOver(ctx context.Context, foreign []delivery) error {
 	if err := f.checkStore(ctx, f.model.Progress()); err != nil {
 		return err
 	}
+	what := topicOfAnother(f.cfg.Topic, foreign[0].record.StoreID, f.model.Progress().StoreID)
+	f.foreign.Store(&what)
 	if first := foreign[0]; !f.toldForeign {
 		f.toldForeign = true
 		f.log.Warn("passing over records of another store; they are counted, and not told one by one",

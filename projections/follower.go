@@ -27,6 +27,8 @@ type follower struct {
 
 	live    atomic.Bool            // look-ups are answered from this one, so that what it folds counts
 	trouble atomic.Pointer[string] // why the model is not kept up to date now; nil: it is
+	foreign atomic.Pointer[string] // that the topic tells of another store now; nil: it does not
+	marked  atomic.Bool            // a watermark of the model's own store has come
 
 	// rest is held by each update. Who holds it besides has the model at rest.
 	rest     sync.Mutex

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
@@ -33,6 +34,11 @@ type Config struct {
 	Cluster *kafka.Cluster
 	Topic   string
 	Source  Source
+
+	// Served is the store that this region is known to have served a copy of; zero: not known. NoteServed, where
+	// not nil, is told of it, to be kept for the next start.
+	Served     uuid.UUID
+	NoteServed func(store uuid.UUID)
 
 	CacheBytes int64         // of documents kept in memory; see readmodel.Config
 	Patience   time.Duration // how long a node with a complete copy waits for what is upstream before it serves; 0: 10 s
@@ -146,11 +152,13 @@ func (p *Projector) Ready() error {
 }
 
 // Following is nil while the copy is kept up to date, and else why not: the disk is full, the topic
-// cannot be read. What is there is served all the same.
+// cannot be read or is another store's. What is there is served all the same.
 func (p *Projector) Following() error {
 	why := p.trouble.Load()
 	if f := p.current.Load(); f != nil && why == nil {
-		why = f.trouble.Load()
+		if why = f.trouble.Load(); why == nil {
+			why = f.foreign.Load()
+		}
 	}
 	if why != nil {
 		return errors.New(*why)

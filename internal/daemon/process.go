@@ -153,7 +153,7 @@ func regionDir(dataDir, region string) string { return filepath.Join(dataDir, "r
 // openRegion starts a node.
 func (p *process) openRegion(cfg RegionConfig) {
 	cfg.Telemetry = p.telemetry
-	p.rememberRegion(cfg)
+	p.rememberRegion(&cfg)
 	r := OpenRegion(cfg)
 	p.regions = append(p.regions, r)
 	p.background(func(context.Context) error { return r.Err() }) // ends with the region, so it is closed after it

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tenantry/tenantry/events/kafka"
@@ -25,6 +26,9 @@ type RegionConfig struct {
 	Cluster  *kafka.Cluster
 	Topic    string
 	Source   projections.Source
+	// Served and NoteServed are of [projections.Config].
+	Served     uuid.UUID
+	NoteServed func(store uuid.UUID)
 	// BootstrapFrom is the query API of a node whose copy one without a copy begins with; "": it builds
 	// its own from the source.
 	BootstrapFrom string
@@ -54,6 +58,7 @@ func OpenRegion(cfg RegionConfig) *Region {
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"region": cfg.Name}, cfg.Registry)
 	p := projections.New(projections.Config{
 		Region: cfg.Name, Dir: readmodel.Dir(cfg.Dir), Cluster: cfg.Cluster, Topic: cfg.Topic, Source: cfg.Source,
+		Served: cfg.Served, NoteServed: cfg.NoteServed,
 		Compare: comparer(cfg), VerifyEvery: cfg.VerifyEvery, Heal: cfg.Heal,
 		Logger: cfg.Log, Registerer: registerer, TracerProvider: cfg.Tracer,
 	})
