@@ -72,6 +72,7 @@ func (p *Projector) swapTo(ctx context.Context, name string, undo func() error) 
 		p.log.Error("the live generation stays as it is", "live", p.Generation(), "err", err)
 		return err
 	}
+	p.noteServed()
 	return nil
 }
 
@@ -160,7 +161,11 @@ func (p *Projector) turnTo(ctx context.Context, f, live *follower, compare bool)
 		}
 	}
 	crashpoint.Hit(crashpoint.AdoptBeforeCurrent)
-	if err := p.cfg.Dir.SetCurrent(f.name); err != nil {
+	point := p.cfg.Dir.SetCurrent
+	if live == nil {
+		point = p.cfg.Dir.Replace // what the pointer names could not be opened
+	}
+	if err := point(f.name); err != nil {
 		// The pointer may have been moved all the same, and what it says is what the next start serves.
 		if now, _ := p.cfg.Dir.Current(); now != f.name {
 			return err

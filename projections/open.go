@@ -37,49 +37,54 @@ func (p *Projector) lock(ctx context.Context) (unlock func() error, err error) {
 
 // open takes up the live generation, or where that cannot be used the one before, and removes what
 // a build that was cut short has left. Where neither can be used there is no live model, and one has to be built.
+// Nothing is removed before there is one to serve.
 func (p *Projector) open() error {
-	current, err := p.cfg.Dir.Current()
+	names, err := p.cfg.Dir.Candidates()
+	if err != nil {
+		return err
+	}
+	current, lost := p.cfg.Dir.Current()
 	switch {
-	case errors.Is(err, readmodel.ErrNoGeneration):
-		p.log.Info("no read model yet", "reason", err)
-	case err != nil:
-		return err
-	default:
-		m, unfit, err := p.take(current)
-		if err != nil {
+	case lost != nil && !errors.Is(lost, readmodel.ErrNoGeneration):
+		return lost
+	case len(names) == 0:
+		p.log.Info("no read model yet", "reason", lost)
+		return p.tidy()
+	case lost != nil:
+		p.note("which generation was the live one is not known: %s", lost)
+		p.log.Error("which generation was the live one is not known: taking the newest that is whole", "err", lost, "generations", names)
+	}
+	for _, name := range names {
+		m, unfit, err := p.take(name)
+		switch {
+		case err != nil:
 			return err
-		}
-		if unfit == nil {
-			p.use(p.newFollower(current, m))
+		case unfit == nil && name == current:
+			p.use(p.newFollower(name, m))
 			return p.tidy()
+		case unfit == nil:
+			return p.goBack(name, current, m)
 		}
-		p.note("%s is not served any more: %s", current, unfit)
-		p.log.Error("the live generation cannot be used", "generation", current, "err", unfit)
-	}
-	previous, err := p.cfg.Dir.Previous()
-	if err != nil {
-		if current == "" {
-			return p.tidy()
+		if name == current {
+			p.note("%s is not served any more: %s", name, unfit)
 		}
-		return nil // what cannot be used is kept until a new one has taken its place
+		p.log.Error("a generation cannot be used", "generation", name, "live", name == current, "err", unfit)
 	}
-	m, unfit, err := p.take(previous)
-	if err != nil {
-		return err
-	}
-	if unfit != nil {
-		p.log.Error("the generation before cannot be used either", "generation", previous, "err", unfit)
-		return nil
-	}
-	p.log.Warn("going back to the generation before", "generation", previous, "position", m.Progress().Position())
-	err = p.cfg.Dir.SetCurrent(previous)
+	return nil // what cannot be used is kept until a new one has taken its place
+}
+
+// goBack serves another generation than the live one, which cannot be used, or is not known ("").
+func (p *Projector) goBack(name, current string, m *readmodel.Model) error {
+	p.log.Warn("going back to another generation", "generation", name, "position", m.Progress().Position())
+	err := p.cfg.Dir.Replace(name)
 	if err == nil && current != "" {
 		err = p.cfg.Dir.Remove(current)
 	}
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
-	p.use(p.newFollower(previous, m))
+	p.use(p.newFollower(name, m))
+	p.VerifySoon() // nobody knows what else has happened to this disk
 	return p.tidy()
 }
 

@@ -92,6 +92,51 @@ func TestProjector_LiveGenerationDamagedAtTheStart_ServesTheOneBefore(t *testing
 	}
 }
 
+// The pointer to it is lost, or one of its bits is.
+func TestProjector_LiveGenerationNotKnown_ServesTheNewestThatIsWhole_AndSaysSo(t *testing.T) {
+	log := roster(t, 20)
+	for name, test := range map[string]struct {
+		spoil func(s *stage) error
+		want  string
+	}{
+		"garbage": {func(s *stage) error { return os.WriteFile(filepath.Join(s.dir, "current"), []byte("garbage"), 0o600) }, "gen-0002"},
+		"another generation's name": {func(s *stage) error {
+			b, err := os.ReadFile(filepath.Join(s.dir, "current"))
+			return errors.Join(err, os.WriteFile(filepath.Join(s.dir, "current"), []byte(strings.Replace(string(b), "2", "1", 1)), 0o600))
+		}, "gen-0002"},
+		"gone": {func(s *stage) error { return os.Remove(filepath.Join(s.dir, "current")) }, "gen-0002"},
+		"gone, and the newest is damaged": {func(s *stage) error {
+			s.spoil("gen-0002")
+			return os.Remove(filepath.Join(s.dir, "current"))
+		}, "gen-0001"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, log)
+			s.publish(len(log))
+			p, stop := s.start(Config{})
+			s.awaitPosition(p, len(log))
+			if err := p.Adopt(t.Context(), s.build(10)); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			s.release()
+			if err := test.spoil(s); err != nil {
+				t.Fatal(err)
+			}
+			s.source.away = true // so that nothing can be built
+			p, _ = s.start(Config{Patience: time.Millisecond})
+			s.await("ready", func() bool { return p.Ready() == nil })
+			if got := p.Generation(); got != test.want || p.Notice() == "" {
+				t.Errorf("serves %s and says %q; want %s, and why", got, p.Notice(), test.want)
+			}
+			checkEquals(t, p.Live(), log)
+			if now, err := readmodel.Dir(s.dir).Current(); err != nil || now != test.want {
+				t.Errorf("the pointer says %s, %v", now, err)
+			}
+		})
+	}
+}
+
 // The node builds because the store was replaced, and a replay is faster.
 func TestAdopt_WhileTheNodeBuildsBesideTheLiveOne_ComesInPlaceOfThat(t *testing.T) {
 	log := roster(t, 20)

@@ -120,7 +120,11 @@ func (p *Projector) tellBuilding() func(done, total uint64) {
 // of no use: it is removed.
 func (p *Projector) replaceBy(f *follower) error {
 	crashpoint.Hit(crashpoint.RebuildBeforeCurrent)
-	err := p.cfg.Dir.SetCurrent(f.name)
+	point := p.cfg.Dir.SetCurrent
+	if p.live.Model() == nil {
+		point = p.cfg.Dir.Replace // what the pointer names could not be opened
+	}
+	err := point(f.name)
 	crashpoint.Hit(crashpoint.RebuildAfterCurrent)
 	if now, _ := p.cfg.Dir.Current(); err != nil && now != f.name {
 		if closing := f.model.Close(); closing != nil {
@@ -129,6 +133,7 @@ func (p *Projector) replaceBy(f *follower) error {
 		return errors.Join(err, p.cfg.Dir.Remove(f.name))
 	}
 	old := p.use(f)
+	p.noteServed()
 	if old != nil {
 		// What could not be closed stays until the next start: Badger must not lose its files while it has
 		// them open.

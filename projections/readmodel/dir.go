@@ -21,7 +21,7 @@ var ErrNoGeneration = errors.New("the region has no read model yet")
 //	gen-0001/ …           generations: each a complete build of the read model
 //	gen-0002.building/    one that is being built; the name can never be the pointer's
 //	gen-0003.removed/     one that is being removed
-//	current, previous     which generation is the live one, and which was it before
+//	current, previous     which generation is the live one, and which was it before: see pointer.go
 //	starts                how often the live one was opened in a row without coming to rest
 //	replay.lock           locked by whoever builds a generation: see [Dir.ReplayLock]
 //	holder                who took the directory last: see [Dir.Lock]
@@ -49,67 +49,15 @@ var (
 // Path is where a generation is.
 func (d Dir) Path(generation string) string { return filepath.Join(string(d), generation) }
 
-// Current is the live generation, or ErrNoGeneration.
-func (d Dir) Current() (string, error) { return d.pointed(pointerCurrent) }
-
-// Previous is the generation that was live before the current one, and can be again; ErrNoGeneration where there
-// is none.
-func (d Dir) Previous() (string, error) {
-	name, err := d.pointed(pointerPrevious)
-	if err != nil {
-		return "", err
-	}
-	if current, err := d.Current(); err == nil && current == name {
-		return "", fmt.Errorf("%w: none was live before %s", ErrNoGeneration, name)
-	}
-	return name, nil
-}
-
-func (d Dir) pointed(pointer string) (string, error) {
-	b, err := os.ReadFile(d.Path(pointer))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", ErrNoGeneration
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the region's pointer: %w", err)
-	}
-	name := strings.TrimSpace(string(b))
-	if !generationName.MatchString(name) {
-		return "", fmt.Errorf("%w: %s says %q", ErrNoGeneration, d.Path(pointer), name)
-	}
-	if _, err := os.Stat(d.Path(name)); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: %s is gone", ErrNoGeneration, d.Path(name))
-	}
-	return name, nil
-}
-
-// SetCurrent makes a generation the live one, and the one that was live the previous one. After a crash
-// the pointer names either the one before or this one, whole.
-func (d Dir) SetCurrent(generation string) error {
-	if err := run(d.setCurrent(generation)); err != nil {
-		return fmt.Errorf("point the region to %s: %w", generation, err)
-	}
-	return nil
-}
-
-func (d Dir) setCurrent(generation string) []step {
-	var steps []step
-	if before, err := d.Current(); err == nil && before != generation {
-		// First, so that the one before is never without a pointer. Until the other pointer is moved
-		// both name the same, which is no previous one.
-		steps = d.write(pointerPrevious, before+"\n")
-	}
-	return append(steps, d.write(pointerCurrent, generation+"\n")...)
-}
-
-// Next is the name for a new generation: one more than the highest there is or is being built.
+// Next is the name for a new generation: one more than the highest that there is, is being built, or is named by
+// what stands beside. One that was deleted may be open in a node all the same, which would take another of its name for it.
 func (d Dir) Next() (string, error) {
 	entries, err := d.list()
 	if err != nil {
 		return "", err
 	}
 	highest := 0
-	for _, name := range entries {
+	for _, name := range append(entries, d.named()...) {
 		highest = max(highest, numberOf(name))
 	}
 	return fmt.Sprintf("gen-%04d", highest+1), nil
@@ -196,7 +144,8 @@ func (d Dir) Clean(keep ...string) error {
 }
 
 // Tidy removes what no pointer names, and says what: what was left by a process that was killed, and
-// generations that were replaced. The current and the previous one stay. While somebody holds [Dir.ReplayLock], what
+// generations that were replaced. The current and the previous one stay, and all where it is not known which is the current
+// one. While somebody holds [Dir.ReplayLock], what
 // is being built stays too, and any generation newer than the current one, which is about to be that.
 func (d Dir) Tidy() (removed []string, err error) {
 	entries, err := d.list()
@@ -223,7 +172,8 @@ func (d Dir) Tidy() (removed []string, err error) {
 	}
 	for _, name := range entries {
 		newer := buildingName.MatchString(name) || numberOf(name) > numberOf(current)
-		if name == current || name == previous || building && newer && !removedName.MatchString(name) {
+		unknown := current == "" && generationName.MatchString(name)
+		if name == current || name == previous || unknown || building && newer && !removedName.MatchString(name) {
 			continue
 		}
 		if err := d.Remove(name); err != nil {
