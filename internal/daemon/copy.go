@@ -60,8 +60,11 @@ func unmake(dir readmodel.Dir, made []string) error {
 		return nil
 	}
 	unlock, err := dir.Lock(readmodel.ByReplay)
+	if errors.Is(err, readmodel.ErrInUse) {
+		return nil // by a node
+	}
 	if err != nil {
-		return nil // a node has it
+		return err
 	}
 	unlockReplay, err := dir.ReplayLock()
 	if err != nil {
