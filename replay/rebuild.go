@@ -176,7 +176,7 @@ func mayBuildFrom(ctx context.Context, cfg RebuildConfig, copied *readmodel.Prog
 	case errors.Is(err, ErrOtherStore) && cfg.Force:
 		cfg.Logger.Warn("building the region from another store, as --force says", "found", err)
 		return head, nil
-	case errors.Is(err, ErrOtherStore):
+	case errors.Is(err, ErrOtherStore) && !errors.Is(err, errOtherPast):
 		return head, fmt.Errorf("%w; name the right source, or, if the store was restored or replaced, give --force", err)
 	}
 	return head, err

@@ -166,7 +166,7 @@ func TestRebuild_ThatMayNotBe_ChangesNothing_AndSaysWhatToDo(t *testing.T) {
 		"no events":             {good, &memorySource{id: s.id}, nil, ErrSourceEmpty, "is it the right one?"},
 		"no events, forced":     {good, &memorySource{id: s.id}, func(c *RebuildConfig) { c.Force = true }, ErrSourceEmpty, "is it the right one?"},
 		"another store":         {good, &memorySource{id: uuid.New(), log: s.log}, nil, ErrOtherStore, "give --force"},
-		"another past":          {good, other, nil, ErrOtherStore, "give --force"},
+		"another past":          {good, other, nil, ErrOtherStore, "start its catalogue with --accept-restore"},
 		"behind the region":     {good, &memorySource{id: s.id, log: s.log[:50]}, nil, ErrSourceBehind, "the source ends at 50"},
 		"behind, forced":        {good, &memorySource{id: s.id, log: s.log[:50]}, func(c *RebuildConfig) { c.Force = true }, ErrSourceBehind, "the source ends at 50"},
 		"a source that dies":    {good, &memorySource{id: s.id, log: s.log, dies: 20}, nil, events.ErrUnavailable, "the connection is gone"},

@@ -26,6 +26,8 @@ var (
 	// ErrOtherStore: the source is another store than the one that the region is a copy of, or the
 	// same one with another past.
 	ErrOtherStore = errors.New("the source is not the store that the region is a copy of")
+	// errOtherPast is ErrOtherStore where the identity is the same: --force is not what mends that.
+	errOtherPast = errors.New("it was restored to an earlier past, or is another environment's")
 	// ErrSourceBehind: the region holds events that the source does not have, or not yet.
 	ErrSourceBehind = projections.ErrSourceBehind
 )
@@ -73,8 +75,8 @@ func checkHistory(ctx context.Context, source Source, copied *readmodel.Progress
 			return fmt.Errorf("read the source at position %d: %w", p.LastEvent, err)
 		}
 		if len(log) == 0 || log[0].ID != p.LastID {
-			return fmt.Errorf("%w: it has another event at position %d, in partition %d: it was restored to an earlier past, or is another environment's",
-				ErrOtherStore, p.LastEvent, i)
+			return fmt.Errorf("%w: it has another event at position %d, in partition %d: %w. Where it was restored, start its catalogue with --accept-restore, and"+
+				" the regions build themselves anew", ErrOtherStore, p.LastEvent, i, errOtherPast)
 		}
 	}
 	return nil

@@ -169,7 +169,7 @@ func askUntilDone(cmd *cobra.Command, admin string, ask topicRequest, shown *top
 			}
 			return last, published, err
 		}
-		shown.waits(err)
+		shown.waits()
 		if wait(cmd.Context(), askLeaderPause) != nil {
 			return last, published, errStopped
 		}
@@ -276,11 +276,11 @@ func (p *topicProgress) show(line topicLine) {
 	fmt.Fprintln(p.out, text)
 }
 
-// waits says once why nothing moves, while the catalogue that leads is looked for.
-func (p *topicProgress) waits(why error) {
+// waits says once why nothing moves.
+func (p *topicProgress) waits() {
 	if !p.waited {
 		p.waited = true
-		fmt.Fprintf(p.out, "looking for the catalogue that leads, for %s at most: %v\n", askLeader, why)
+		fmt.Fprintf(p.out, "looking for the catalogue that leads, for %s at most\n", askLeader)
 	}
 }
 

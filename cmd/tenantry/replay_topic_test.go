@@ -100,7 +100,7 @@ func TestReplayTopic_AnotherLeads_OrTheCatalogueDies_AsksUntilItIsDone(t *testin
 		lines(`{"from":41,"position":60,"up_to":100,"events":20,"resumed":true,"error":{"type":"https://tenantry.dev/problems/not-leading","title":"t","detail":"d"}}`+"\n"),
 		lines(`{"from":61,"position":100,"up_to":100,"events":40,"resumed":true,"done":true}`+"\n"),
 	)
-	tenantry(t, "replay", "--topic", "--restart", "--admin", s.URL).exits(exitDone, "for 15s at most: at first\n", "going on at position").prints("100 events, of the positions 1 to 100")
+	tenantry(t, "replay", "--topic", "--restart", "--admin", s.URL).exits(exitDone, "looking for the catalogue that leads, for 15s at most\n", "going on at position").prints("100 events, of the positions 1 to 100")
 	want := []string{`{"restart":true}`, `{"restart":true}`, `{}`, `{}`, `{}`}
 	if !slices.Equal(s.asked, want) {
 		t.Errorf("asked for %q, want %q: what is published is not begun anew", s.asked, want)
