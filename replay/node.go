@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/tenantry/tenantry/projections"
@@ -27,8 +28,10 @@ func (n *Node) Info(ctx context.Context) (Info, error) {
 		return info, nil
 	}
 	var err error
-	info.Partitions, err = n.Partitions(ctx)
-	return info, err
+	if info.Partitions, err = n.Partitions(ctx); err != nil {
+		return info, fmt.Errorf("the node has no copy yet, and cannot find out how many partitions the topic has: %w", err)
+	}
+	return info, nil
 }
 
 // Inspect is the projector's.

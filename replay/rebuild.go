@@ -99,7 +99,7 @@ func rebuild(ctx context.Context, cfg RebuildConfig) (*Rebuilt, error) {
 	if partitions == 0 {
 		partitions = cfg.Partitions
 	}
-	head, err := mayBuildFrom(ctx, cfg, copied)
+	head, err := mayBuildFrom(ctx, cfg, info.PID, copied)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +161,9 @@ func opened(ctx context.Context, open Opener, do func(Region) error) error {
 	}
 }
 
-// mayBuildFrom refuses a source that would make another region of this one.
-func mayBuildFrom(ctx context.Context, cfg RebuildConfig, copied *readmodel.Progress) (events.Head, error) {
+// mayBuildFrom refuses a source that would make another region of this one. A node that runs would refuse what is built
+// from another store than its own source when it is handed over: better before it is built.
+func mayBuildFrom(ctx context.Context, cfg RebuildConfig, pid int, copied *readmodel.Progress) (events.Head, error) {
 	if copied == nil {
 		copied = &readmodel.Progress{}
 		head, err := cfg.Source.Head(ctx)
@@ -173,6 +174,9 @@ func mayBuildFrom(ctx context.Context, cfg RebuildConfig, copied *readmodel.Prog
 	}
 	head, err := checkSource(ctx, cfg.Source, copied, cfg.Patience)
 	switch {
+	case errors.Is(err, ErrOtherStore) && cfg.Force && pid != 0:
+		return head, fmt.Errorf("%w; the node that runs (pid %d) does not take a copy of another store than its own source: stop it first, or start it with this --source, and it builds"+
+			" itself anew", err, pid)
 	case errors.Is(err, ErrOtherStore) && cfg.Force:
 		cfg.Logger.Warn("building the region from another store, as --force says", "found", err)
 		return head, nil

@@ -205,6 +205,17 @@ func TestRebuild_ThatMayNotBe_ChangesNothing_AndSaysWhatToDo(t *testing.T) {
 	}
 	cfg = rebuilding(good, &memorySource{id: uuid.New(), log: other.log})
 	cfg.Force = true
+	adopted := []string{}
+	forRunning, open := cfg, cfg.Open
+	forRunning.Open = func(ctx context.Context) (Region, error) {
+		r, err := open(ctx)
+		return node{r, &adopted}, err
+	}
+	forRunning.Progress = func(stage string, _, _ uint64) { t.Errorf("another store, with --force, while a node runs: began with %s", stage) }
+	if _, err := Rebuild(t.Context(), forRunning); !errors.Is(err, ErrOtherStore) || !strings.Contains(err.Error(), "(pid 4711)") || len(adopted) > 0 {
+		t.Errorf("another store, with --force, while a node runs: got %v, adopted %v", err, adopted)
+	}
+	untouched(t, good, "gen-0001")
 	if got, err := Rebuild(t.Context(), cfg); err != nil || got.Tenants != 120 {
 		t.Errorf("another store, with --force: got %+v, %v", got, err)
 	}
