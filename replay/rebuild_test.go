@@ -211,7 +211,9 @@ func TestRebuild_ThatMayNotBe_ChangesNothing_AndSaysWhatToDo(t *testing.T) {
 		r, err := open(ctx)
 		return node{r, &adopted}, err
 	}
-	forRunning.Progress = func(stage string, _, _ uint64) { t.Errorf("another store, with --force, while a node runs: began with %s", stage) }
+	forRunning.Progress = func(stage string, _, _ uint64) {
+		t.Errorf("another store, with --force, while a node runs: began with %s", stage)
+	}
 	if _, err := Rebuild(t.Context(), forRunning); !errors.Is(err, ErrOtherStore) || !strings.Contains(err.Error(), "(pid 4711)") || len(adopted) > 0 {
 		t.Errorf("another store, with --force, while a node runs: got %v, adopted %v", err, adopted)
 	}
