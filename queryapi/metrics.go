@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tenantry/tenantry/internal/giveway"
 	"github.com/tenantry/tenantry/internal/problem"
 )
 
@@ -51,7 +52,10 @@ func outcomeOf(err error) outcome {
 // atomic addition.
 type outcomes [outcomeCount]prometheus.Counter
 
-func (o *outcomes) count(what outcome) { o[what].Inc() }
+func (o *outcomes) count(what outcome) {
+	o[what].Inc()
+	giveway.LookedUp()
+}
 
 // waitResult is how a request's waiting for a write ended.
 type waitResult int

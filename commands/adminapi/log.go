@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/internal/giveway"
 )
 
 // logChunk is how many events are asked of the store and sent at a time.
@@ -34,7 +35,7 @@ func (a *api) readLog(c echo.Context) error {
 	if err != nil || lines == nil {
 		return err
 	}
-	ctx := c.Request().Context()
+	ctx, bulk := c.Request().Context(), giveway.Begin()
 	for left > 0 && position < head.Position {
 		chunk, err := a.store.After(ctx, position, int(min(left, logChunk)))
 		if err != nil {
@@ -50,6 +51,7 @@ func (a *api) readLog(c echo.Context) error {
 			if err := lines.write(e); err != nil {
 				return err
 			}
+			bulk.Pause(ctx)
 		}
 		if err := lines.flush(); err != nil {
 			return err

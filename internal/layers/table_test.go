@@ -43,6 +43,10 @@ var table = []row{
 		why:  "names moments to die at; it is nothing in what we ship",
 	},
 	{
+		path: "internal/giveway",
+		why:  "counts the look-ups of the process, which know nothing of the bulk work that waits for them",
+	},
+	{
 		path: "internal/broker",
 		why:  "an embedded Kafka is a Kafka: one that knew our events could hide what a real one does not do",
 	},
@@ -118,12 +122,12 @@ var table = []row{
 	},
 	{
 		path: "commands/adminapi",
-		may:  []string{"schemas", "events", "commands", "internal/strictjson", "internal/problem", "internal/telemetry", "internal/diskspace"},
+		may:  []string{"schemas", "events", "commands", "internal/strictjson", "internal/problem", "internal/telemetry", "internal/diskspace", "internal/giveway"},
 		why:  "parses, calls a command, writes the answer, and says so where it is the disk that is full; it works while Kafka and every region are away",
 	},
 	{
 		path: "projections/readmodel",
-		may:  []string{"events", "internal/diskspace", "internal/crashpoint"},
+		may:  []string{"events", "internal/diskspace", "internal/crashpoint", "internal/giveway"},
 		why:  "documents, indexes and checkpoints; where the events came from is not its business, so that replay can write one too",
 	},
 	{
@@ -138,7 +142,7 @@ var table = []row{
 	},
 	{
 		path: "queryapi",
-		may:  []string{"schemas", "events", "projections", "projections/readmodel", "internal/strictjson", "internal/problem", "internal/telemetry"},
+		may:  []string{"schemas", "events", "projections", "projections/readmodel", "internal/strictjson", "internal/problem", "internal/telemetry", "internal/giveway"},
 		why:  "answers from the read model alone: promise 4 breaks with the first call upstream",
 	},
 	{

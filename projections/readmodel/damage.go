@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/table"
+
+	"github.com/tenantry/tenantry/internal/giveway"
 )
 
 // open opens Badger, and makes an error of any damage to its files.
@@ -126,6 +129,7 @@ func checkTables(opt badger.Options, manifest badger.Manifest) (newest uint64, e
 	for range 2 { // as many as it takes to keep the disk busy while the other counts
 		readers.Go(func() {
 			var b []byte
+			bulk := giveway.Begin()
 			for id := range ids {
 				var version uint64
 				var err error
@@ -141,6 +145,7 @@ func checkTables(opt badger.Options, manifest badger.Manifest) (newest uint64, e
 					failure = fmt.Errorf("table %s: %w", filepath.Base(table.NewFilename(id, "")), err)
 				}
 				mu.Unlock()
+				bulk.Pause(context.Background())
 			}
 		})
 	}

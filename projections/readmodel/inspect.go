@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/tenantry/tenantry/internal/giveway"
 )
 
 // Inspection is the model as it was at one moment, whatever is written meanwhile. It costs the
@@ -134,7 +136,7 @@ const (
 // each takes each record, in the order of their keys, while the snapshot is held, and calls done after
 // every batch, when it is not.
 func (i *Inspection) each(ctx context.Context, rate int, take func(key, value []byte), done func() error) error {
-	pace := scanPace{rate: rate, began: time.Now()}
+	pace, bulk := scanPace{rate: rate, began: time.Now()}, giveway.Begin()
 	for _, prefix := range []string{prefixDatabase, prefixGroup, prefixHostname, prefixTenant} {
 		for from := []byte(prefix); from != nil; {
 			if err := ctx.Err(); err != nil {
@@ -150,6 +152,7 @@ func (i *Inspection) each(ctx context.Context, rate int, take func(key, value []
 			if err != nil {
 				return err
 			}
+			bulk.Pause(ctx)
 			from = next
 		}
 	}
