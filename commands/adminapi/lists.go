@@ -192,10 +192,16 @@ func history[ID interface{ Stream() events.StreamID }](a *api, c echo.Context, w
 	}
 	// One event more than fits, since only it tells that there is a next page.
 	stream, err := a.store.History(c.Request().Context(), id, after, p.size+1)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case len(stream) == 0 && after == 0:
+	}
+	// Whoever goes by a history has to know whose it is, also where there is none.
+	store, err := a.storeID(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set(headerStoreID, store.String())
+	if len(stream) == 0 && after == 0 {
 		return kindMissing.problem("there is no %s %s: check the ID", what, id)
 	}
 	out := list[events.Event]{Items: stream[:min(len(stream), p.size)]}

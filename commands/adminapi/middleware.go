@@ -158,8 +158,10 @@ func (a *api) answerError(err error, c echo.Context) {
 	}
 	p.RequestID = requestID(c)
 	header := c.Response().Header()
-	header.Del(headerPosition) // of the answer that did not come to be
-	header.Del(headerStoreID)
+	if header.Get(headerPosition) != "" { // of lines that did not come to be
+		header.Del(headerPosition)
+		header.Del(headerStoreID)
+	}
 	if p.Status == http.StatusServiceUnavailable {
 		header.Set("Retry-After", "1")
 	}

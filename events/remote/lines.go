@@ -27,16 +27,28 @@ const (
 )
 
 // headOf reads where the log ended when it was asked.
-func headOf(res *http.Response) (events.Head, error) {
+func (l *Log) headOf(res *http.Response) (events.Head, error) {
 	position, err := strconv.ParseUint(res.Header.Get("Tenantry-Position"), 10, 64)
 	if err != nil {
 		return events.Head{}, fmt.Errorf("%w: it has no Tenantry-Position", ErrProtocol)
 	}
-	id, err := uuid.Parse(res.Header.Get("Tenantry-Store-Id"))
+	id, err := uuid.Parse(res.Header.Get(headerStoreID))
 	if err != nil {
-		return events.Head{}, fmt.Errorf("%w: it has no Tenantry-Store-Id", ErrProtocol)
+		return events.Head{}, fmt.Errorf("%w: it has no %s", ErrProtocol, headerStoreID)
 	}
+	l.store.Store(&id)
 	return events.Head{Position: position, StoreID: id}, nil
+}
+
+const headerStoreID = "Tenantry-Store-Id"
+
+// storeOf is whose an answer is; zero: it does not say.
+func storeOf(header http.Header) uuid.UUID {
+	id, err := uuid.Parse(header.Get(headerStoreID))
+	if err != nil {
+		return uuid.Nil
+	}
+	return id
 }
 
 // callerError is what a caller's function returned; it is passed through as it was.
@@ -49,7 +61,7 @@ func (l *Log) lines(ctx context.Context, after, limit uint64, each func(events.E
 	last = after
 	query := url.Values{"after": {strconv.FormatUint(after, 10)}, "limit": {strconv.FormatUint(limit, 10)}}
 	err = l.ask(ctx, "/v1/events", query, ndjson, func(res *http.Response) error {
-		head, err := headOf(res)
+		head, err := l.headOf(res)
 		if err != nil {
 			return err
 		}
@@ -113,7 +125,9 @@ func (l *Log) loadPages(ctx context.Context, id events.StreamID, after uint64) (
 			Items []events.Event `json:"items"`
 			Next  string         `json:"next_page_token"`
 		}
+		var store uuid.UUID // zero: an older catalogue does not say
 		err := l.ask(ctx, histories[id.Kind()]+id.String()+"/events", query, plain, func(res *http.Response) error {
+			store = storeOf(res.Header)
 			b, err := io.ReadAll(res.Body)
 			if err != nil {
 				return &brokenError{err}
@@ -130,10 +144,16 @@ func (l *Log) loadPages(ctx context.Context, id events.StreamID, after uint64) (
 		if errors.As(err, &answer) && len(out) == 0 {
 			switch {
 			case answer.Problem.Type == problem.Base+"not-found":
+				if answer.store != uuid.Nil {
+					return nil, l.ofStore(ctx, answer.store)
+				}
 				return nil, nil
 			case answer.Status == http.StatusNotFound, answer.Status == http.StatusMethodNotAllowed:
 				return nil, fmt.Errorf("%w: %w", errNoHistories, err)
 			}
+		}
+		if err == nil && store != uuid.Nil {
+			err = l.ofStore(ctx, store)
 		}
 		if err != nil {
 			return nil, err

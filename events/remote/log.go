@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
 )
@@ -38,6 +41,8 @@ type Log struct {
 
 	patience time.Duration
 	tempDir  string
+
+	store atomic.Pointer[uuid.UUID] // whose log was read last; nil: none was
 }
 
 // New is the log of a catalogue; it does no I/O yet.
@@ -95,10 +100,23 @@ func (l *Log) Close() error {
 func (l *Log) Head(ctx context.Context) (events.Head, error) {
 	var head events.Head
 	err := l.ask(ctx, "/v1/events", url.Values{"after": {lastPosition}, "limit": {"1"}}, ndjson, func(res *http.Response) (err error) {
-		head, err = headOf(res)
+		head, err = l.headOf(res)
 		return err
 	})
 	return head, err
+}
+
+// ofStore holds an answer to be of the store whose log this is: what stands between may have asked another one, and what that
+// says of a stream is true there.
+func (l *Log) ofStore(ctx context.Context, id uuid.UUID) error {
+	if l.store.CompareAndSwap(nil, &id) || *l.store.Load() == id {
+		return nil
+	}
+	head, err := l.Head(ctx) // it may be another one by now
+	if err == nil && head.StoreID != id {
+		err = fmt.Errorf("%w: one answer of %s is of store %s, and another of store %s: does its address lead to two catalogues?", events.ErrUnavailable, l.base.Host, id, head.StoreID)
+	}
+	return err
 }
 
 // After is up to limit events after a position, in order and without a hole. It may be fewer than
@@ -137,7 +155,8 @@ func (l *Log) Read(ctx context.Context, after, upTo uint64, each func(events.Eve
 	return nil
 }
 
-// Load is a stream's events after a version, in order; none where there are none.
+// Load is a stream's events after a version, in order; none where there are none. They are of the store that Head
+// tells of, where the catalogue says whose they are, which one of an older version does not.
 func (l *Log) Load(ctx context.Context, id events.StreamID, after uint64) ([]events.Event, error) {
 	out, err := l.loadPages(ctx, id, after)
 	if id.Kind() != events.KindTenant && errors.Is(err, errNoHistories) {

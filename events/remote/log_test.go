@@ -217,6 +217,62 @@ func TestLog_DatabaseOrGroupOfAnOlderCatalogue_IsFoundInItsLog(t *testing.T) {
 	}
 }
 
+// An address may lead to two catalogues, as that of a balancer that is set up wrongly does.
+func TestLog_HistoryOfAnotherStore_IsNotTakenForThatOfThisOne(t *testing.T) {
+	api, store := catalogue(t, 20)
+	other, _ := catalogue(t, 4)
+	var astray atomic.Bool
+	l := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if astray.Load() && r.URL.Path != "/v1/events" {
+			other.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	}))
+	if _, err := l.Head(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"ten_t0", "ten_t7", "db_x", "grp_g", "ten_nobody"} {
+		astray.Store(true)
+		if got, err := l.Load(t.Context(), stream(t, id), 0); !errors.Is(err, events.ErrUnavailable) {
+			t.Errorf("%s: got %d events, %v, want ErrUnavailable", id, len(got), err)
+		}
+		astray.Store(false)
+		want, err := store.Load(t.Context(), stream(t, id), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.Load(t.Context(), stream(t, id), 0)
+		if diff := cmp.Diff(asJSON(t, want), asJSON(t, got)); err != nil || diff != "" {
+			t.Errorf("%s, of its own: %v (-store +remote)\n%s", id, err, diff)
+		}
+	}
+}
+
+func TestLog_CatalogueWhoseStoreWasReplaced_IsReadOn(t *testing.T) {
+	before, _ := catalogue(t, 4)
+	after, store := catalogue(t, 20)
+	var replaced atomic.Bool
+	l := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if replaced.Load() {
+			after.ServeHTTP(w, r)
+			return
+		}
+		before.ServeHTTP(w, r)
+	}))
+	if _, err := l.Head(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	replaced.Store(true)
+	want, err := store.Load(t.Context(), stream(t, "ten_t0"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Load(t.Context(), stream(t, "ten_t0"), 0); err != nil || len(got) != len(want) {
+		t.Errorf("got %d events, %v, want %d", len(got), err, len(want))
+	}
+}
+
 // breaking is a catalogue whose answers break off after so many octets.
 func breaking(h http.Handler, octets int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

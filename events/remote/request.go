@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/internal/problem"
@@ -30,6 +31,8 @@ var (
 type Error struct {
 	Status  int
 	Problem problem.Problem // zero where the answer was no problem
+
+	store uuid.UUID // whose answer it is; zero: it does not say
 }
 
 func (e *Error) Error() string {
@@ -127,7 +130,7 @@ func (l *Log) away(ctx context.Context, err error) error {
 
 // errorOf reads the problem that an answer is.
 func errorOf(res *http.Response) error {
-	e := &Error{Status: res.StatusCode}
+	e := &Error{Status: res.StatusCode, store: storeOf(res.Header)}
 	if res.StatusCode < http.StatusBadRequest {
 		return fmt.Errorf("%w: give the address that it is to be reached at: %w", ErrProtocol, e)
 	}

@@ -108,7 +108,7 @@ func TestValidate_JudgesEachAnswerByTheDocument(t *testing.T) {
 		{name: "an unknown method without Allow", method: "PUT", path: "/v1/tenants", answer: answer{405, problem, noRoute}, want: "Allow"},
 		{name: "a line with an undescribed member", path: "/v1/events", answer: answer{200, lines, line + strings.Replace(line, `"version"`, `"x":1,"version"`, 1)}, want: "line 2"},
 		{name: "a line with a payload of another type", path: "/v1/events", answer: answer{200, lines, strings.Replace(line, `{"name":"Acme"}`, `{"hostname":"acme.example"}`, 1)}, want: "line 1"},
-		{name: "a history with a payload of another type", path: "/v1/tenants/ten_acme/events", answer: answer{200, headers("Content-Type", "application/json"),
+		{name: "a history with a payload of another type", path: "/v1/tenants/ten_acme/events", answer: answer{200, headers("Content-Type", "application/json", "Tenantry-Store-Id", "0193f3a1-6f7e-7c3a-9a51-0d2a4c1b7e90"),
 			`{"items":[` + strings.Replace(line, `{"name":"Acme"}`, `{}`, 1) + `]}`}, want: "items[0]"},
 		{name: "lines that break off", path: "/v1/events", answer: answer{200, lines, strings.TrimSuffix(line, "\n")}, want: "does not end"},
 		{name: "a bad body that is taken", method: "PATCH", path: "/v1/tenants/ten_acme", body: `{"x":1}`, answer: answer{200, asJSON, done}, want: "took a body"},
