@@ -24,7 +24,7 @@
 //     then is removed by the next rebuild or the node's next start, which says so.
 //   - A comparison is of one moment: the node's copy is held against the source as far as the
 //     copy had come then, partition by partition. It stops neither side, and what is in order but on its
-//     way is no difference.
+//     way is no difference. Where another generation becomes live meanwhile it begins anew, with that one.
 //   - A comparison reads every entry of the copy. It names each stream that differs, and each
 //     hostname that is answered wrongly, or would be when somebody gets it next.
 //   - A repair changes what differs, and nothing else, and compares that again.

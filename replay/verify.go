@@ -74,14 +74,43 @@ func Verify(ctx context.Context, cfg VerifyConfig) (*Report, error) {
 	return verify(ctx, cfg, func(Inspection, *Report) error { return nil })
 }
 
-// verify is Verify, and what is done then while the moment that was compared is at hand still.
+// verifyTries is how often a comparison begins anew since another generation has become live. Rebuilds do not follow each
+// other that fast.
+const verifyTries = 5
+
+// verify is Verify, and what is done then while the moment that was compared is at hand still. Where another
+// generation takes the place of the one that is compared, that one is closed: then it begins anew, with the other, unless it
+// has told of something already.
 func verify(ctx context.Context, cfg VerifyConfig, then func(Inspection, *Report) error) (*Report, error) {
 	cfg.defaults()
-	began := time.Now()
-	info, err := cfg.Region.Info(ctx)
-	if err != nil {
-		return nil, err
+	told := false
+	each := cfg.Each
+	cfg.Each = func(d Difference) error {
+		told = true
+		return each(d)
 	}
+	for try := 1; ; try++ {
+		info, err := cfg.Region.Info(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r, err := verifyOnce(ctx, cfg, info, then)
+		if err == nil || ctx.Err() != nil {
+			return r, err
+		}
+		now, infoErr := cfg.Region.Info(ctx)
+		switch {
+		case infoErr != nil || now.Generation == info.Generation || info.Generation == "":
+			return nil, err
+		case told || try == verifyTries:
+			return nil, fmt.Errorf("%s has taken the place of %s, which was being compared: begin again (%w)", now.Generation, info.Generation, err)
+		}
+		cfg.Logger.Warn("another generation has taken the place of the one that was being compared: beginning anew with that", "generation", now.Generation, "before", info.Generation)
+	}
+}
+
+func verifyOnce(ctx context.Context, cfg VerifyConfig, info Info, then func(Inspection, *Report) error) (*Report, error) {
+	began := time.Now()
 	in, err := cfg.Region.Inspect(ctx)
 	switch {
 	case noCopy(err) && info.PID != 0:

@@ -2,9 +2,11 @@ package replay
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -348,5 +350,108 @@ func TestVerify_WhoIsWronglyInQuarantine_OrWronglyNot_IsNamed_AndMended(t *testi
 	}
 	if report, lines := verified(t, r, s); !report.Equal() {
 		t.Errorf("after the repair: %q", lines)
+	}
+}
+
+// swapping is a region in which another generation becomes live while it is compared, so many times.
+type swapping struct {
+	*Stopped
+	t     *testing.T
+	swaps int
+	late  bool // not when it is scanned
+}
+
+func (s *swapping) Inspect(ctx context.Context) (Inspection, error) {
+	in, err := s.Stopped.Inspect(ctx)
+	return &swapped{in, s}, err
+}
+
+type swapped struct {
+	Inspection
+	of *swapping
+}
+
+func (s *swapped) Scan(ctx context.Context, rate int) (*Scanned, error) {
+	if !s.of.late {
+		s.of.swap()
+	}
+	return s.Inspection.Scan(ctx, rate)
+}
+
+func (s *swapping) swap() {
+	if s.swaps == 0 {
+		return
+	}
+	s.swaps--
+	info, err := s.Info(s.t.Context())
+	next := map[string]string{"gen-0001": "gen-0002", "gen-0002": "gen-0001"}[info.Generation]
+	if err := errors.Join(err, s.Adopt(s.t.Context(), next)); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func TestVerify_WhileAnotherGenerationBecomesLive_BeginsAnewWithThat(t *testing.T) {
+	s := aCatalogue(t, 50, 41)
+	for _, over := range []string{"in process", "over the socket"} {
+		t.Run(over, func(t *testing.T) {
+			dir := aStopped(t, s)
+			fill(t, dir, "gen-0002", s, everything(s))
+			damage(t, dir, "gen-0002", func(txn *badger.Txn) error { return txn.Delete([]byte("t/ten_00001")) })
+			node := &swapping{Stopped: openStopped(t, dir, s), t: t}
+			var r Region = node
+			if over == "over the socket" {
+				control(t, dir, r, sessionIdle)
+				r = client(t, dir)
+			}
+			var logged, lines []string
+			cfg := VerifyConfig{Region: r, Source: s, Dir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(lineWriter(func(l string) { logged = append(logged, l) }), nil)), Each: func(d Difference) error {
+				lines = append(lines, told(d))
+				return nil
+			}}
+			node.swaps = 2
+			report, err := Verify(t.Context(), cfg)
+			if err != nil || report.Generation != "gen-0002" || len(logged) != 2 {
+				t.Fatalf("two times: got %+v, %v, logged %q", report, err, logged)
+			}
+			expect(t, lines, "missing ten_00001")
+
+			node.swaps = 100
+			if _, err := Verify(t.Context(), cfg); !errors.Is(err, readmodel.ErrClosed) || !strings.Contains(err.Error(), "begin again") {
+				t.Errorf("again and again: got %v", err)
+			}
+			if got := 100 - node.swaps; got != verifyTries {
+				t.Errorf("tried %d times, want %d", got, verifyTries)
+			}
+		})
+	}
+}
+
+// lineWriter takes each line that is written.
+type lineWriter func(string)
+
+func (w lineWriter) Write(b []byte) (int, error) {
+	w(string(b))
+	return len(b), nil
+}
+
+// What was told cannot be taken back.
+func TestVerify_ThatHasToldOfSomething_DoesNotBeginAnew(t *testing.T) {
+	s := aCatalogue(t, 50, 42)
+	dir := readmodel.Dir(t.TempDir())
+	for _, name := range []string{"gen-0001", "gen-0002"} {
+		fill(t, dir, name, s, everything(s))
+		damage(t, dir, name, func(txn *badger.Txn) error {
+			return errors.Join(txn.Delete([]byte("t/ten_00001")), txn.Delete([]byte("t/ten_00002")))
+		})
+	}
+	node := &swapping{Stopped: openStopped(t, dir, s), t: t, swaps: 1, late: true}
+	told := 0
+	_, err := Repair(t.Context(), VerifyConfig{Region: node, Source: s, Dir: t.TempDir(), Each: func(Difference) error {
+		told++
+		node.swap()
+		return nil
+	}})
+	if err == nil || !strings.Contains(err.Error(), "begin again") || told != 2 {
+		t.Errorf("got %v, told %d times, want 2", err, told)
 	}
 }
