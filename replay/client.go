@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -151,7 +152,10 @@ func (c *Client) Inspect(ctx context.Context) (Inspection, error) {
 	if err := c.call(ctx, http.MethodPost, "/inspections", nil, &w); err != nil {
 		return nil, err
 	}
-	in := &distant{client: c, path: "/inspections/" + w.ID, progress: w.Progress}
+	in := &distant{client: c, path: "/inspections/" + w.ID, progress: w.Progress, over: make(chan struct{})}
+	if idle := time.Duration(w.Idle) * time.Millisecond; idle > 0 {
+		in.keeping.Go(func() { in.keep(idle / 3) })
+	}
 	sums, err := decodeSums(w.Maintained)
 	if err != nil {
 		return nil, errors.Join(err, in.Close())
@@ -166,6 +170,29 @@ type distant struct {
 	path       string
 	progress   *readmodel.Progress
 	maintained Sums
+
+	keeping sync.WaitGroup // of what tells the node that it is needed still
+	over    chan struct{}  // closed by Close
+	closing sync.Once
+}
+
+// keep has the node keep it until Close, also while nothing is asked of it: the source may take long to be read.
+func (d *distant) keep(every time.Duration) {
+	again := time.NewTicker(every)
+	defer again.Stop()
+	for {
+		select {
+		case <-d.over:
+			return
+		case <-again.C:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+		err := d.client.call(ctx, http.MethodGet, d.path, nil, nil)
+		cancel()
+		if errors.Is(err, ErrSessionGone) {
+			return // who asks next is told
+		}
+	}
 }
 
 func (d *distant) Progress() *readmodel.Progress { return d.progress }
@@ -220,6 +247,8 @@ func (d *distant) Recount(ctx context.Context) error {
 
 // Close tells the node not to keep it. A node that cannot be told lets it go by itself.
 func (d *distant) Close() error {
+	d.closing.Do(func() { close(d.over) })
+	d.keeping.Wait() // a node does not end what it is asked for
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	err := d.client.call(ctx, http.MethodDelete, d.path, nil, nil)

@@ -109,6 +109,7 @@ func (c *Control) routes() http.Handler {
 	on("GET "+protocol+"/info", func(_ http.ResponseWriter, r *http.Request) (any, error) { return c.region.Info(r.Context()) })
 	on("POST "+protocol+"/inspections", c.inspect)
 	on("DELETE "+protocol+"/inspections/{id}", c.closeInspection)
+	on("GET "+protocol+"/inspections/{id}", c.inSession(func(*session, http.ResponseWriter, *http.Request) (any, error) { return nil, nil }))
 	on("POST "+protocol+"/inspections/{id}/scan", c.inSession(c.scan))
 	on("GET "+protocol+"/inspections/{id}/record", c.inSession(record))
 	on("GET "+protocol+"/inspections/{id}/quarantined", c.inSession(quarantined))
@@ -161,7 +162,7 @@ func (c *Control) inspect(_ http.ResponseWriter, r *http.Request) (any, error) {
 	s.timer = time.AfterFunc(c.idle, func() { c.expire(id) })
 	c.sessions[id] = s
 	sums := in.Maintained()
-	return wireInspection{ID: id, Progress: in.Progress(), Maintained: encodeSums(&sums)}, nil
+	return wireInspection{ID: id, Progress: in.Progress(), Maintained: encodeSums(&sums), Idle: c.idle.Milliseconds()}, nil
 }
 
 // expire closes a session that nobody has asked for a while.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,13 +229,42 @@ func TestControl_AnInspectionThatIsGivenUp_IsClosed(t *testing.T) {
 	dir := readmodel.Dir(t.TempDir())
 	region := aRegion(t)
 	control(t, dir, region, 10*time.Millisecond)
+	c := client(t, dir)
+	var w wireInspection // of a caller that is killed then
+	if err := c.call(t.Context(), http.MethodPost, "/inspections", nil, &w); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the inspection to be closed", func() bool { return region.inspections() == 0 })
+	in := &distant{client: c, path: "/inspections/" + w.ID}
+	if _, err := in.Scan(t.Context(), 0); !errors.Is(err, ErrSessionGone) {
+		t.Errorf("got %v, want ErrSessionGone", err)
+	}
+}
+
+func TestControl_AnInspectionOfWhichNothingIsAskedForLong_IsKeptUntilItsCallerClosesIt(t *testing.T) {
+	dir := readmodel.Dir(t.TempDir())
+	region := aRegion(t)
+	const idle = 2 * time.Second
+	kept := control(t, dir, region, idle)
 	in, err := client(t, dir).Inspect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, "the inspection to be closed", func() bool { return region.inspections() == 0 })
-	if _, err := in.Scan(t.Context(), 0); !errors.Is(err, ErrSessionGone) {
-		t.Errorf("got %v, want ErrSessionGone", err)
+	c := client(t, dir)
+	var w wireInspection // one that is given up, since when this one has been idle for longer
+	if err := c.call(t.Context(), http.MethodPost, "/inspections", nil, &w); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the other to be closed", func() bool {
+		kept.mu.Lock()
+		defer kept.mu.Unlock()
+		return kept.sessions[w.ID] == nil
+	})
+	if _, err := in.Scan(t.Context(), 0); err != nil {
+		t.Errorf("a scan after that: %v", err)
+	}
+	if err := in.Close(); err != nil || region.inspections() != 0 {
+		t.Errorf("closed: %v; %d inspections are open", err, region.inspections())
 	}
 }
 
@@ -247,7 +277,8 @@ func TestControl_Close_EndsAnAdoptionThatWaits_AndClosesInspections(t *testing.T
 		t.Fatal(err)
 	}
 	c := client(t, dir)
-	if _, err := c.Inspect(t.Context()); err != nil {
+	in, err := c.Inspect(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	adopted := make(chan error, 1)
@@ -262,6 +293,9 @@ func TestControl_Close_EndsAnAdoptionThatWaits_AndClosesInspections(t *testing.T
 	if region.inspections() != 0 {
 		t.Errorf("%d inspections are open", region.inspections())
 	}
+	if err := in.Close(); err == nil {
+		t.Error("an inspection of a node that is gone was closed there")
+	}
 }
 
 func TestControl_OneCallerCannotHoldTooManyMoments(t *testing.T) {
@@ -270,9 +304,11 @@ func TestControl_OneCallerCannotHoldTooManyMoments(t *testing.T) {
 	control(t, dir, region, time.Minute)
 	c := client(t, dir)
 	for range maxSessions {
-		if _, err := c.Inspect(t.Context()); err != nil {
+		in, err := c.Inspect(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = in.Close() }) // the node may be gone by then
 	}
 	if _, err := c.Inspect(t.Context()); err == nil || !strings.Contains(err.Error(), "wait until one has ended") {
 		t.Errorf("one more: got %v", err)

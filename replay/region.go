@@ -99,6 +99,6 @@ func differ(a, b *Sums) *BucketSet {
 	return out
 }
 
-// sessionIdle is how long a moment of a live copy is kept for a caller that says nothing: it holds
-// back what the node could clean up.
+// sessionIdle is how long a moment of a live copy is kept for a caller that says nothing, as one that was killed does: it
+// holds back what the node could clean up.
 const sessionIdle = 2 * time.Minute

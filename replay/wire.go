@@ -22,6 +22,8 @@ type wireInspection struct {
 	ID         string              `json:"id"`
 	Progress   *readmodel.Progress `json:"progress"`
 	Maintained []byte              `json:"maintained"`
+	// Idle is for how long, in milliseconds, the node keeps it without being asked for anything; 0: an older node does not say.
+	Idle int64 `json:"idle_ms,omitzero"`
 }
 
 type wireScanned struct {
