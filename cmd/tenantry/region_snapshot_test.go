@@ -78,8 +78,8 @@ func TestRegionSnapshot_WrongUsage_SaysWhatIsWrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		{exitUsage, []string{"snapshot", "--region", "eu-west", "--data-dir", dir}, "--to"},
-		{exitUsage, []string{"snapshot", "--to", "x", "--data-dir", dir}, "--region"},
+		{exitUsage, []string{"snapshot", "--region", "eu-west", "--data-dir", dir}, "--to is missing: the file to write; - is standard output\n"},
+		{exitUsage, []string{"snapshot", "--to", "x", "--data-dir", dir}, "--region is missing: the region's name; give it as a flag, as TENANTRY_REGION, or as a key"},
 		{exitUsage, []string{"restore", "--region", "eu-west", "--data-dir", dir}, "--from"},
 		{exitUsage, []string{"restore", "file"}, "takes no arguments"},
 		{exitFailed, []string{"snapshot", "--region", "eu-west", "--data-dir", dir, "--to", filepath.Join(dir, "x")}, "is it the right --data-dir?"},

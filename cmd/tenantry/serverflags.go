@@ -157,7 +157,11 @@ func needs(cmd *cobra.Command, names ...string) error {
 	for _, name := range names {
 		if flagValue(cmd, name) == "" {
 			f := cmd.Flag(name)
-			missing = append(missing, fmt.Errorf("--%s is missing: %s; give it as a flag, as %s, or as a key of the --config file", name, f.Usage, envName(name)))
+			text := fmt.Sprintf("--%s is missing: %s", name, f.Usage)
+			if isSetting(f) {
+				text += fmt.Sprintf("; give it as a flag, as %s, or as a key of the --config file", envName(name))
+			}
+			missing = append(missing, errors.New(text))
 		}
 	}
 	if len(missing) > 0 {

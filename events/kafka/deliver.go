@@ -44,7 +44,8 @@ func (s *subscription) fetchAhead(ctx context.Context, partition int, offset int
 	for {
 		records, end, err := s.cluster.Fetch(ctx, s.topic, partition, offset, s.config.MaxWait, s.config.FetchBytes)
 		if errors.Is(err, ErrOffsetOutOfRange) && s.config.OnOutOfRange != nil {
-			s.log.Warn("kafka does not hold the offset to read next", "topic", s.topic, "partition", partition, "offset", offset)
+			// Whoever is asked tells of it: that is for them to judge.
+			s.log.Debug("kafka does not hold the offset to read next", "topic", s.topic, "partition", partition, "offset", offset)
 			if offset, err = s.config.OnOutOfRange(ctx, s.topic, partition, offset); err == nil {
 				continue
 			}
