@@ -15,6 +15,7 @@ type Comparison struct {
 	Position    uint64   // up to which everything was compared
 	Tenants     uint64   // that the source has
 	Differences int      // streams that are not what the source says
+	Removed     int      // those of them that the source does not have
 	Repairs     []Repair // that would mend them, or the first very many of them
 	// Scanned are the sums of all that is stored in what was compared; nil: not known.
 	Scanned *readmodel.Sums
@@ -45,7 +46,8 @@ const (
 	verifyRate = 20_000      // records of the copy read in a second, beside look-ups
 	verifySoon = time.Minute // after one that another generation has cut off
 	// A copy of which more than one stream in so many tenants differs is not healed by itself: it is
-	// rather a wrong source than a damaged copy. A few always are.
+	// rather a wrong source than a damaged copy. A few always are, unless the source has fewer tenants than that would
+	// take away.
 	healOneIn = 5
 	healFew   = 100
 )
@@ -139,10 +141,15 @@ func (p *Projector) verify(ctx context.Context) *Verified {
 
 // healFrom mends what a comparison has found.
 func (p *Projector) healFrom(ctx context.Context, in *readmodel.Inspection, c Comparison) (healed int, err error) {
-	if c.Differences > healFew && uint64(c.Differences) > c.Tenants/healOneIn {
+	switch {
+	case uint64(c.Removed) > c.Tenants:
+		return 0, fmt.Errorf("the source does not have %d tenants, databases and groups that this copy has, and no more than %d tenants: that is too much to be taken away without a person who looks at it", c.Removed, c.Tenants)
+	case c.Differences > healFew && uint64(c.Differences) > c.Tenants/healOneIn:
 		return 0, fmt.Errorf("%d streams differ, where the source has %d tenants: that is too much to be mended without a person who looks at it", c.Differences, c.Tenants)
 	}
-	if healed, err = p.Repair(ctx, c.Repairs); err != nil {
+	healed, err = p.Repair(ctx, c.Repairs)
+	unmended, some := errors.AsType[*UnmendedError](err)
+	if err != nil && !some {
 		return healed, err
 	}
 	// What damage did to the copy behind the back of its sums is in them still. The comparison has read all
@@ -154,6 +161,9 @@ func (p *Projector) healFrom(ctx context.Context, in *readmodel.Inspection, c Co
 	}
 	if errors.Is(err, readmodel.ErrRecounted) {
 		err = m.Recount(ctx)
+	}
+	if err == nil && some {
+		err = unmended
 	}
 	return healed, err
 }

@@ -29,6 +29,10 @@ func TestProjector_ComparesItsCopyNowAndThen_AndTellsHowItWent(t *testing.T) {
 		"failed":                  {err: errAway, want: Verified{Result: VerifyFailed, Error: errAway.Error()}},
 		"too much to heal": {answer: Comparison{Position: 15, Tenants: 5, Differences: 101, Repairs: make([]Repair, 101)}, heal: true,
 			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 101, Error: "101 streams differ, where the source has 5 tenants: that is too much to be mended without a person who looks at it"}},
+		"more to take away than the source has": {answer: Comparison{Position: 15, Tenants: 1, Differences: 2, Removed: 2, Repairs: make([]Repair, 2)}, heal: true,
+			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 2, Error: "the source does not have 2 tenants, databases and groups that this copy has, and no more than 1 tenants: that is too much to be taken away without a person who looks at it"}},
+		"as much to take away as the source has": {answer: Comparison{Position: 15, Tenants: 1, Differences: 1, Removed: 1, Repairs: []Repair{{Stream: streamID(t, "ten_stray")}}}, heal: true,
+			want: Verified{Result: VerifiedDifferent, Position: 15, Different: 1, Healed: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, log)

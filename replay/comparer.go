@@ -34,7 +34,7 @@ func Comparer(source Source, dir readmodel.Dir, log *slog.Logger) func(context.C
 			return projections.Comparison{}, err
 		}
 		c.Scanned = moment.sums.Load()
-		c.Position, c.Tenants, c.Differences, c.Took = report.Position, report.Tenants, report.Differences(), time.Since(began)
+		c.Position, c.Tenants, c.Differences, c.Removed, c.Took = report.Position, report.Tenants, report.Differences(), report.Extra, time.Since(began)
 		if c.Differences == 0 && report.WrongSums > 0 {
 			c.Differences = 1 // of the copy as a whole: nothing of it is answered wrongly, and it is to be counted anew
 		}

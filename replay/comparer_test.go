@@ -40,3 +40,24 @@ func TestComparer_TellsANodeWhatToMend(t *testing.T) {
 	}
 	untouched(t, dir, "gen-0001")
 }
+
+func TestComparer_TellsHowManyTheSourceDoesNotHave(t *testing.T) {
+	s := aCatalogue(t, 20, 19)
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+		return errors.Join(txn.Delete([]byte("t/ten_00004")), txn.Set([]byte("t/ten_stray"), []byte{0, 1, 1, 0, 0, 0, 0, 0}), txn.Set([]byte("h/x.example"), []byte("\x05ten_astray")))
+	})
+	m, err := readmodel.Open(readmodel.Config{Dir: dir.Path("gen-0001")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	in, err := m.Inspect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Comparer(s, dir, slog.New(slog.DiscardHandler))(t.Context(), in, 0)
+	if err := errors.Join(err, in.Close()); err != nil || c.Differences != 3 || c.Removed != 2 {
+		t.Errorf("got %d differences, %d of them to be removed, %v, want 3 and 2", c.Differences, c.Removed, err)
+	}
+}
