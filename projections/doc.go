@@ -23,7 +23,7 @@
 //   - A record whose headers cannot be read tells nothing but its key. It is passed over and
 //     counted; the event that was lost with it shows in the chain, and is read from the source.
 //   - A record of this copy that turns out to be damaged when an event comes for it is folded anew
-//     from the source.
+//     from the source, and the copy's sums are counted anew within a minute.
 //   - A node that starts with nothing builds a whole generation from the source before it
 //     serves; one that has a complete generation serves it, and says how old it may be.
 //
@@ -46,7 +46,8 @@
 // generation is taken for the reason and is not opened again.
 //
 // [Projector.Repair] folds single streams of the live model anew from the source, while look-ups and the topic go
-// on. Where [Config.Compare] is given the node holds its whole copy against the source every
+// on. A history that ends before what the copy has of it, as the source's log says, is not believed, and the stream is left as it
+// is. Where [Config.Compare] is given the node holds its whole copy against the source every
 // [Config.VerifyEvery], tells how that went ([Projector.Verified]), and with [Config.Heal] mends what differs.
 //
 // Not guaranteed: that nothing goes back when the node takes up another history, since the store was

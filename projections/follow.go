@@ -73,6 +73,7 @@ func (f *follower) follow(ctx context.Context) error {
 			if err := f.sweep(); err != nil {
 				return err
 			}
+			f.countAnew(ctx)
 		case batch, ok := <-batches:
 			if ctx.Err() != nil {
 				return ctx.Err()

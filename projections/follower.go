@@ -27,8 +27,10 @@ type follower struct {
 
 	live    atomic.Bool            // look-ups are answered from this one, so that what it folds counts
 	trouble atomic.Pointer[string] // why the model is not kept up to date now; nil: it is
-	foreign atomic.Pointer[string] // that the topic tells of another store now; nil: it does not
-	marked  atomic.Bool            // a watermark of the model's own store has come
+	// uncounted tells that something stored was found that the sums have otherwise: see countAnew.
+	uncounted atomic.Bool
+	foreign   atomic.Pointer[string] // that the topic tells of another store now; nil: it does not
+	marked    atomic.Bool            // a watermark of the model's own store has come
 
 	// rest is held by each update. Who holds it besides has the model at rest.
 	rest     sync.Mutex
@@ -68,7 +70,13 @@ func (f *follower) update(fn func(*readmodel.Tx) error) error {
 	if f.replaced {
 		return errReplaced
 	}
-	return f.model.Update(fn)
+	return f.model.Update(func(tx *readmodel.Tx) error {
+		err := fn(tx)
+		if tx.MetDamage() {
+			f.uncounted.Store(true)
+		}
+		return err
+	})
 }
 
 func (f *follower) sweep() error {
@@ -79,6 +87,20 @@ func (f *follower) sweep() error {
 	}
 	_, err := f.model.Sweep(batchRecords)
 	return err
+}
+
+// countAnew puts the sums right after records were healed that damage had changed behind their back. It reads the
+// whole copy, so it is done with the sweep, however many there were.
+func (f *follower) countAnew(ctx context.Context) {
+	if !f.uncounted.Swap(false) {
+		return
+	}
+	if err := f.model.Recount(ctx); err != nil {
+		f.uncounted.Store(true)
+		if ctx.Err() == nil && !errors.Is(err, readmodel.ErrClosed) {
+			f.log.Warn("records of this copy were healed, and its sums could not be counted anew yet", "err", err)
+		}
+	}
 }
 
 // start follows in the background until it is interrupted, or fails in a way that it cannot mend.

@@ -150,6 +150,7 @@ func (f *follower) healWhole(ctx context.Context, g gap) error {
 		"stream", g.stream, "version", g.upTo)
 	m := newMender(f.update, patientSource{f}, f.cfg.Clock, f.log)
 	m.at = g.at
+	f.uncounted.Store(true)
 	_, err := m.all(ctx, []Repair{{Stream: g.stream}})
 	if _, left := errors.AsType[*UnmendedError](err); left {
 		f.unmended[g.stream] = struct{}{}
@@ -251,6 +252,11 @@ func (f *follower) retryQuarantined(ctx context.Context) error {
 			// They are tried when the topic is followed anew; to wait would hold up all others.
 			f.log.Warn("cannot try a stream in quarantine again now", "stream", q.Stream, "err", err)
 			return ctx.Err()
+		}
+		if n := len(rest); n == 0 || rest[n-1].Version < q.Version {
+			// To take it out would have it served as if it were all.
+			f.log.Warn("a stream stays in quarantine: the source of truth does not tell of the event that could not be folded", "stream", q.Stream, "version", q.Version)
+			continue
 		}
 		if err := f.release(q, rest, anew); err != nil {
 			return err

@@ -279,11 +279,13 @@ func TestProjector_EventPublishedAgainThatTheCopyHasLost_FoldsItsStreamAnew(t *t
 	n.damageLive(map[string]func(tx *readmodel.Tx) error{
 		"a": func(tx *readmodel.Tx) error { return tx.Remove(streamID(t, "ten_a"), "h/a.example") },
 	})
+	n.damage(map[string]string{"t/ten_b": "rubbish"})
 	for i := range records {
 		records[i].Replayed = uint64(len(log))
 	}
 	n.mustDeliver(records...)
 	checkEquals(t, n.model, log)
+	n.sumsAreOfWhatIsStored()
 }
 
 // Its own log says, in events that were not folded, that it has let them go; who had them since has let them go, too, and

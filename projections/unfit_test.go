@@ -207,6 +207,16 @@ func TestProjector_RecordOfItsOwnCopyThatIsDamaged_IsFoldedAnewFromTheSource(t *
 		t.Errorf("in quarantine: got %q, want none", got)
 	}
 	checkEquals(t, n.model, next.log)
+	n.sumsAreOfWhatIsStored()
+}
+
+// sumsAreOfWhatIsStored holds that they are, after the next sweep.
+func (n *node) sumsAreOfWhatIsStored() {
+	n.t.Helper()
+	n.countAnew(n.t.Context())
+	if got, want := n.model.Sums(), sumsOf(n.t, n.model); got != want {
+		n.t.Errorf("the sums are not of what is stored: %d buckets differ", len(got.Differing(&want)))
+	}
 }
 
 func TestProjector_QuarantineWhoseRecordIsDamaged_IsTriedAgainAllTheSame(t *testing.T) {
@@ -227,6 +237,7 @@ func TestProjector_QuarantineWhoseRecordIsDamaged_IsTriedAgainAllTheSame(t *test
 		t.Errorf("in quarantine: got %q, want none", got)
 	}
 	checkEquals(t, n.model, log)
+	n.sumsAreOfWhatIsStored()
 }
 
 // Nothing is known of a record whose headers cannot be read but that there was one. What was in it

@@ -49,6 +49,7 @@ type Tx struct {
 	recounts   bool                // this update corrects the sums
 	touched    map[string]struct{} // hostnames and tenant IDs whose document changed
 	touchedAll bool                // a database or group changed
+	damaged    bool                // see MetDamage
 	bytes      int
 }
 
@@ -152,6 +153,10 @@ func (tx *Tx) Progress() *Progress { return tx.next }
 // stops well below [MaxUpdate].
 func (tx *Tx) Size() int { return tx.bytes }
 
+// MetDamage tells that something that was read could not be decoded. What it was before that is in the sums still, and when it is
+// written anew they are to be counted anew: see [Model.Recount].
+func (tx *Tx) MetDamage() bool { return tx.damaged }
+
 // MaxUpdate is the size at which to stop adding to an update: half of what Badger takes in a
 // transaction (15% of a memtable), since Size is an estimate.
 const MaxUpdate = memTableSize * 15 / 100 / 2
@@ -175,6 +180,7 @@ func (tx *Tx) get(key string, decode func([]byte) error) (bool, error) {
 		return false, fmt.Errorf("read %q: %w", key, err)
 	}
 	if damage != nil {
+		tx.damaged = true
 		return false, fmt.Errorf("read %q: %w", key, errors.Join(ErrDamaged, damage))
 	}
 	return true, nil
