@@ -112,3 +112,21 @@ func TestProjector_DatabaseInQuarantine_LeavesItsTenantsTheLastGoodEndpoint(t *t
 		t.Errorf("still flagged: %+v, %v", doc, err)
 	}
 }
+
+// What stands between may answer that there is no such stream.
+func TestProjector_StreamInQuarantineOfWhichTheSourceDoesNotTell_StaysInQuarantine(t *testing.T) {
+	log := newHistory(t).
+		add("ten_bad", events.TenantRegistered{Name: "Bad", HomeRegion: "eu-west"}).
+		add("ten_bad", events.HostnameAttached{Hostname: hostname(t, "bad.example")}).
+		add("ten_bad", events.TenantRenamed{Name: "Worse"}).log
+	n := newNode(t, 1, spoilt(log, 3))
+	n.mustDeliver(published(n.source.id, spoilt(log, 3), 1, byKey(1))[0]...)
+	n.source.log = log
+	n.cfg.Source = &untrue{memorySource: n.source, cut: nothing}
+	if err := n.retryQuarantined(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if doc, err := n.model.Lookup(hostname(t, "bad.example")); err != nil || !doc.Quarantined || doc.Version != 2 {
+		t.Errorf("got %+v, %v, want version 2, flagged", doc, err)
+	}
+}
