@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -54,11 +56,11 @@ func median(of []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// commands is how many registrations a second are answered.
+// commands is how many registrations a second are answered. The clients are as plain as pgbench's are: a connection
+// each, of which one goroutine writes a request and reads its answer.
 func commands(b *testing.B, url string, length time.Duration, sent *atomic.Int64) float64 {
 	b.Helper()
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
-	defer client.CloseIdleConnections()
+	address := strings.TrimPrefix(url, "http://")
 	ctx, cancel := context.WithTimeout(b.Context(), length)
 	defer cancel()
 	var answered atomic.Int64
@@ -66,15 +68,21 @@ func commands(b *testing.B, url string, length time.Duration, sent *atomic.Int64
 	began := time.Now()
 	for range clients {
 		running.Go(func() {
+			conn, err := new(net.Dialer).DialContext(b.Context(), "tcp", address)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer conn.Close()
+			in := bufio.NewReader(conn)
 			for ctx.Err() == nil {
 				body := tenantBody(fmt.Sprintf("bench-%d", sent.Add(1)))
-				req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url+"/v1/tenants", bytes.NewReader(body))
-				if err != nil {
+				req := fmt.Appendf(nil, "POST /v1/tenants HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", address, len(body), body)
+				if _, err := conn.Write(req); err != nil {
 					b.Error(err)
 					return
 				}
-				req.Header.Set("Content-Type", "application/json")
-				resp, err := client.Do(req)
+				resp, err := http.ReadResponse(in, nil)
 				if err != nil {
 					b.Error(err)
 					return

@@ -128,6 +128,14 @@ func (h *Handler) recall(ctx context.Context, r Request) (Answer, bool, error) {
 
 // carryOut attempts the command until no one else was faster.
 func (h *Handler) carryOut(ctx context.Context, r Request) (Answer, error) {
+	// What a command founds is nearly never there, and where it is the store says so: that is not asked before. A
+	// refusal holds for what is there, so that it is decided again on that.
+	if _, founds := r.Command.(founder); founds && r.IfMatch == nil {
+		a, err := h.attempt(ctx, r, state{id: r.Command.Target()})
+		if CodeOf(err) == "" && !errors.Is(err, events.ErrConflict) {
+			return a, err
+		}
+	}
 	for attempt := range maxAttempts {
 		if attempt > 0 {
 			h.metrics.conflicts.Inc()
@@ -135,7 +143,11 @@ func (h *Handler) carryOut(ctx context.Context, r Request) (Answer, error) {
 				return Answer{}, fmt.Errorf("%s of %s: %w", r.Command.name(), r.Command.Target(), err)
 			}
 		}
-		a, err := h.attempt(ctx, r)
+		s, err := h.folds.load(ctx, r.Command.Target())
+		if err != nil {
+			return Answer{}, err
+		}
+		a, err := h.attempt(ctx, r, s)
 		// Also with If-Match: it may be the database or group that has moved on. Where it is
 		// the stream, the next attempt says so.
 		if !errors.Is(err, events.ErrConflict) {
@@ -158,13 +170,9 @@ func pause(ctx context.Context, attempt int) error {
 	}
 }
 
-// attempt loads, decides and appends, once.
-func (h *Handler) attempt(ctx context.Context, r Request) (Answer, error) {
+// attempt decides on a state and appends, once.
+func (h *Handler) attempt(ctx context.Context, r Request, s state) (Answer, error) {
 	c := r.Command
-	s, err := h.folds.load(ctx, c.Target())
-	if err != nil {
-		return Answer{}, err
-	}
 	f, err := h.factsFor(ctx, c)
 	if err != nil {
 		return Answer{}, err

@@ -152,20 +152,27 @@ func TestHandler_ARefusal_IsNotRememberedByItsKey(t *testing.T) {
 func TestHandler_TheSameCommandTwiceAtOnce_HappensOnceAndIsAnsweredTwice(t *testing.T) {
 	store := &interrupted{Store: openStore(t)}
 	s := systemOn(t, store)
-	r := Request{Command: register(acme, "a.example"), Key: key("k1", 1)}
-	var first Answer
-	store.beforeLoad = func() { // after the key was looked for
-		var err error
-		if first, err = s.Do(t.Context(), r); err != nil {
+	for _, twice := range []struct {
+		r    Request
+		when *func() // after the key was looked for
+	}{
+		{Request{Command: register(acme, "a.example", "b.example"), Key: key("k1", 1)}, &store.beforeAppend},
+		{Request{Command: DetachHostname{acme, host("b.example")}, Key: key("k3", 1)}, &store.beforeLoad}, // who comes second is refused
+	} {
+		var first Answer
+		*twice.when = func() {
+			var err error
+			if first, err = s.Do(t.Context(), twice.r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		second, err := s.Do(t.Context(), twice.r)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	second, err := s.Do(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if first.Replayed || !second.Replayed || !slices.Equal(first.Events, second.Events) {
-		t.Errorf("got %+v and %+v, want the same answer, the second time again", first, second)
+		if first.Replayed || !second.Replayed || !slices.Equal(first.Events, second.Events) {
+			t.Errorf("%s: got %+v and %+v, want the same answer, the second time again", twice.r.Command.name(), first, second)
+		}
 	}
 	store.beforeAppend = func() { // after it was decided
 		if _, err := s.Do(t.Context(), Request{Command: ActivateTenant{acme}, Key: key("k2", 1)}); err != nil {
@@ -175,8 +182,27 @@ func TestHandler_TheSameCommandTwiceAtOnce_HappensOnceAndIsAnsweredTwice(t *test
 	if a, err := s.Do(t.Context(), Request{Command: ActivateTenant{acme}, Key: key("k2", 1)}); err != nil || !a.Replayed {
 		t.Errorf("got %+v, %v, want the answer again", a, err)
 	}
-	if n := s.head(); n != 3 {
-		t.Errorf("the log has %d events, want 3", n)
+	if n := s.head(); n != 5 {
+		t.Errorf("the log has %d events, want 5", n)
+	}
+}
+
+// It is not asked whether there is one, and what else is wrong with it is of no use to who is told.
+func TestHandler_ACommandThatFoundsWhatIsThere_IsToldThat(t *testing.T) {
+	store := &interrupted{Store: openStore(t)}
+	s := systemOn(t, store)
+	s.do(register(acme, "a.example"), register(ten("other"), "b.example"))
+	store.beforeLoad = func() { t.Error("what was not there was asked for") }
+	s.do(register(ten("third"), "c.example"))
+	store.beforeLoad = nil
+	for _, r := range []Request{
+		{Command: register(acme, "a.example")},
+		{Command: register(acme, "b.example")},
+		{Command: RegisterTenant{ID: acme, Name: "A", HomeRegion: "nowhere"}},
+		{Command: RegisterTenant{ID: acme, Name: "A", HomeRegion: regions[0], Group: grp("none")}},
+		{Command: register(acme, "d.example"), DryRun: true},
+	} {
+		s.refuses(r, Exists)
 	}
 }
 
@@ -250,8 +276,8 @@ func TestHandler_WhenEveryRaceIsLost_GivesUpAfterAWhileAndSaysToRetry(t *testing
 		if !errors.Is(err, events.ErrUnavailable) || CodeOf(err) != "" {
 			t.Errorf("got %v, want that the store is unavailable", err)
 		}
-		if store.appends != maxAttempts {
-			t.Errorf("tried %d times, want %d", store.appends, maxAttempts)
+		if want := 1 + maxAttempts; store.appends != want { // one as if it were not there
+			t.Errorf("tried %d times, want %d", store.appends, want)
 		}
 	})
 }
