@@ -118,6 +118,7 @@ const tellEvery = 10_000
 // tellerOf counts what several connections have read, and tells whoever wants to know, one at a time.
 func tellerOf(ctx context.Context, total uint64) func(more uint64) {
 	told := events.Reading(ctx)
+	told(0, total) // so that the rate is right from the first that come
 	var mu sync.Mutex
 	done := uint64(0)
 	return func(more uint64) {

@@ -36,6 +36,7 @@ func (l *Log) whole(ctx context.Context) (*whole, error) {
 		return nil, err
 	}
 	told := events.Reading(ctx)
+	told(0, head.Position) // so that the rate is right from the first that comes
 	err = l.readPatiently(ctx, head, func(e events.Event) error {
 		if e.Position%tellEvery == 0 || e.Position == head.Position {
 			told(e.Position, head.Position)
