@@ -527,6 +527,19 @@ func TestProjector_NoCopyAndNoSource_SaysThatItIsBeingBuilt(t *testing.T) {
 	s.await("ready", func() bool { return p.Ready() == nil })
 }
 
+func TestProjector_WhileItsSourceIsRead_SaysHowFarThatIs(t *testing.T) {
+	s := newStage(t, roster(t, 1))
+	s.source.held = make(chan struct{})
+	p, _ := s.start(Config{})
+	s.await("how far the reading is", func() bool {
+		err := p.Ready()
+		return err != nil && strings.Contains(err.Error(), "being built: 1 of 2 events read")
+	})
+	close(s.source.held)
+	s.publish(len(s.source.log))
+	s.await("ready", func() bool { return p.Ready() == nil })
+}
+
 // Two processes at the first build: neither has a generation that is complete, and the second must
 // not take what the first is building for left-overs.
 func TestProjector_DirectoryInUseWhileItsFirstCopyIsBuilt_IsLeftAlone(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/internal/crashpoint"
 	"github.com/tenantry/tenantry/projections/readmodel"
 )
@@ -78,9 +79,10 @@ func (p *Projector) build(ctx context.Context, partitions int) (_ *follower, err
 		}
 	}()
 	began := time.Now()
-	built, err := Build(ctx, BuildConfig{
+	tell := p.tellBuilding()
+	built, err := Build(events.WithReading(ctx, tell("read")), BuildConfig{
 		Source: p.cfg.Source.Whole, Dir: p.cfg.Dir.Path(name), Partitions: partitions,
-		Progress: p.tellBuilding(), Logger: p.log, Clock: p.cfg.Clock,
+		Progress: tell("built"), Logger: p.log, Clock: p.cfg.Clock,
 	})
 	if err != nil {
 		return nil, err
@@ -101,18 +103,20 @@ func (p *Projector) build(ctx context.Context, partitions int) (_ *follower, err
 
 // tellBuilding says how far a build has come, to those who ask whether the node is ready or, where there is an earlier generation
 // to serve, why that is not followed.
-func (p *Projector) tellBuilding() func(done, total uint64) {
+func (p *Projector) tellBuilding() func(what string) func(done, total uint64) {
 	why := p.trouble.Load()
-	return func(done, total uint64) {
-		if p.live.Model() == nil {
-			p.setBuilding("the region's read model is being built: %d of %d events", done, total)
-			return
+	return func(what string) func(done, total uint64) {
+		return func(done, total uint64) {
+			if p.live.Model() == nil {
+				p.setBuilding("the region's read model is being built: %d of %d events %s", done, total, what)
+				return
+			}
+			text := fmt.Sprintf("a new generation is being built: %d of %d events %s", done, total, what)
+			if why != nil {
+				text = *why + "; " + text
+			}
+			p.trouble.Store(&text)
 		}
-		text := fmt.Sprintf("a new generation is being built: %d of %d events", done, total)
-		if why != nil {
-			text = *why + "; " + text
-		}
-		p.trouble.Store(&text)
 	}
 }
 
