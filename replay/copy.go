@@ -163,6 +163,8 @@ type RestoreConfig struct {
 	Force bool
 	// AnyRegion makes a region's copy of another region's.
 	AnyRegion bool
+	// Store is the one that the region is known to have served a copy of, where it has none now; zero: it is not known.
+	Store uuid.UUID
 	// Check may refuse a copy before anything is done; nil: none is.
 	Check     func(*readmodel.CopyHeader) error
 	Progress  func(records uint64) // nil: nobody is told
@@ -227,7 +229,7 @@ func (r *reading) Read(b []byte) (int, error) {
 }
 
 func restore(ctx context.Context, cfg RestoreConfig, c *readmodel.Copy) (*Copied, error) {
-	info, live, err := look(ctx, cfg.Open)
+	info, live, _, err := look(ctx, cfg.Open)
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +245,9 @@ func restore(ctx context.Context, cfg RestoreConfig, c *readmodel.Copy) (*Copied
 		default:
 			return nil, fmt.Errorf("%w: %s, at position %d; the one to restore is at %d: --force puts it in its place", ErrHasCopy, info.Generation, live.Position(), p.Position())
 		}
+	}
+	if live == nil && cfg.Store != uuid.Nil && cfg.Store != p.StoreID && !cfg.Force {
+		return nil, fmt.Errorf("%w: of %s, and the region had one of %s: --force makes it one of the other", ErrCopyOfOtherStore, p.StoreID, cfg.Store)
 	}
 	building, err := beginBuilding(cfg.Dir, cfg.Logger)
 	if err != nil {

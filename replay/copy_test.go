@@ -214,6 +214,20 @@ func TestRestore_WhatIsRefused_LeavesTheRegionAsItWas(t *testing.T) {
 	}
 }
 
+func TestRestore_IntoARegionThatHasLostItsCopy_RefusesThatOfAnotherStore(t *testing.T) {
+	s, copied := aSnapshot(t, 10, 46)
+	cfg := restoring(readmodel.Dir(t.TempDir()), copied)
+	cfg.Store = uuid.New()
+	if got, err := Restore(t.Context(), cfg); !errors.Is(err, ErrCopyOfOtherStore) {
+		t.Errorf("got %+v, %v, want ErrCopyOfOtherStore", got, err)
+	}
+	cfg = restoring(cfg.Dir, copied)
+	cfg.Store = s.id
+	if _, err := Restore(t.Context(), cfg); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRestore_ForcedOverAnotherStore_TakesItsPlace_AndKeepsTheOneBefore(t *testing.T) {
 	s, b := aSnapshot(t, 50, 37)
 	dir := aStopped(t, aCatalogue(t, 20, 38))

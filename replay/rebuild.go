@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/internal/crashpoint"
@@ -27,6 +30,8 @@ type RebuildConfig struct {
 	Source Source
 	// Partitions is of the topic, for a region of which nothing is left that says it.
 	Partitions int
+	// Store is the one that the region is known to have served a copy of, for the same; zero: it is not known.
+	Store uuid.UUID
 	// MaxChange is how much of what the copy has may be taken away or altered at most, of 1: see [Change.Part].
 	MaxChange float64
 	// Force goes on although that is more, or although the source is another store.
@@ -90,12 +95,16 @@ func Rebuild(ctx context.Context, cfg RebuildConfig) (*Rebuilt, error) {
 }
 
 func rebuild(ctx context.Context, cfg RebuildConfig) (*Rebuilt, error) {
-	info, copied, err := look(ctx, cfg.Open)
+	info, live, last, err := look(ctx, cfg.Open)
 	if err != nil {
 		return nil, err
 	}
 	info.warn(cfg.Logger)
+	copied := cmp.Or(live, last)
 	partitions := info.Partitions
+	if partitions == 0 && last != nil {
+		partitions = len(last.Partitions)
+	}
 	if partitions == 0 {
 		partitions = cfg.Partitions
 	}
@@ -122,10 +131,16 @@ func rebuild(ctx context.Context, cfg RebuildConfig) (*Rebuilt, error) {
 }
 
 // look is what a region's copy is now, and how far it has come; nil: there is none that could be
-// looked into.
-func look(ctx context.Context, open Opener) (info Info, copied *readmodel.Progress, err error) {
+// looked into, and last is how far another generation had come, if one is left that can be used.
+func look(ctx context.Context, open Opener) (info Info, copied, last *readmodel.Progress, err error) {
 	err = opened(ctx, open, func(region Region) error {
-		if info, err = region.Info(ctx); err != nil || !info.Complete {
+		if info, err = region.Info(ctx); err != nil {
+			return err
+		}
+		if !info.Complete {
+			if s, ok := region.(*Stopped); ok {
+				last, err = s.last()
+			}
 			return err
 		}
 		in, err := region.Inspect(ctx)
@@ -135,7 +150,7 @@ func look(ctx context.Context, open Opener) (info Info, copied *readmodel.Progre
 		copied = in.Progress()
 		return in.Close()
 	})
-	return info, copied, err
+	return info, copied, last, err
 }
 
 // warn says that what is there is damaged, which is for who wants to know why something else takes its place.
@@ -170,7 +185,7 @@ func mayBuildFrom(ctx context.Context, cfg RebuildConfig, pid int, copied *readm
 		if err != nil {
 			return head, fmt.Errorf("ask the source for its head: %w", err)
 		}
-		copied.StoreID = head.StoreID // there is nothing that it could differ from
+		copied.StoreID = cmp.Or(cfg.Store, head.StoreID) // where that is not known there is nothing that it could differ from
 	}
 	head, err := checkSource(ctx, cfg.Source, copied, cfg.Patience)
 	switch {
@@ -284,6 +299,9 @@ func (r *Rebuilt) handOver(ctx context.Context, cfg RebuildConfig) error {
 			return err
 		}
 		r.PID, r.Before = info.PID, info.Generation
+		if r.Generation == r.Before {
+			return fmt.Errorf("the node that runs (pid %d) has a generation of that name open, which was deleted under it: restart it", info.PID)
+		}
 		return region.Adopt(ctx, r.Generation)
 	})
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,53 @@ func TestRebuild_OfAGenerationThatCannotBeOpened_TakesItsPlace(t *testing.T) {
 	}
 	if report, lines := verified(t, openStopped(t, dir, s), s); !report.Equal() {
 		t.Errorf("after the rebuild: %+v %q", report, lines)
+	}
+}
+
+// Of a region whose live generation cannot be looked into something else has to say which store it is of.
+func TestRebuild_OfADamagedRegion_RefusesAnotherStore_AndKeepsTheGenerationBefore(t *testing.T) {
+	s := aCatalogue(t, 50, 1)
+	staging := aCatalogue(t, 3, 2)
+	staging.id = uuid.New()
+	for name, test := range map[string]struct {
+		lose  []string
+		store uuid.UUID // that is remembered
+		want  string    // to go back to, after a rebuild
+	}{
+		"by the generation before":        {lose: []string{"gen-0002/MANIFEST"}, want: "gen-0001"},
+		"with its pointer lost":           {lose: []string{"current"}, want: "gen-0001"},
+		"by what is remembered":           {lose: []string{"gen-0001", "gen-0002/MANIFEST"}, store: s.id},
+		"by what is remembered, all lost": {lose: []string{"gen-0001", "gen-0002", "current", "previous"}, store: s.id},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := aStopped(t, s)
+			fill(t, dir, "gen-0002", s, everything(s)) // gen-0001 is the one before
+			for _, path := range test.lose {
+				if err := os.RemoveAll(dir.Path(path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			kept := func() []string {
+				return slices.DeleteFunc(files(t, dir), func(f string) bool { return f == "replay.lock" || f == "holder" })
+			}
+			before := kept()
+			cfg := rebuilding(dir, staging)
+			cfg.Store = test.store
+			if got, err := Rebuild(t.Context(), cfg); !errors.Is(err, ErrOtherStore) {
+				t.Errorf("got %+v, %v, want ErrOtherStore", got, err)
+			}
+			if after := kept(); !slices.Equal(after, before) {
+				t.Errorf("the directory has %v, and had %v", after, before)
+			}
+			cfg = rebuilding(dir, s)
+			cfg.Store = test.store
+			if got, err := Rebuild(t.Context(), cfg); err != nil {
+				t.Fatalf("from its own store: got %+v, %v", got, err)
+			}
+			if got, err := dir.Previous(); got != test.want || err != nil && !errors.Is(err, readmodel.ErrNoGeneration) {
+				t.Errorf("the one to go back to is %q, %v, want %q", got, err, test.want)
+			}
+		})
 	}
 }
 

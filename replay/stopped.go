@@ -125,6 +125,11 @@ const stoppedCache = 1 << 20
 func (s *Stopped) open() (*readmodel.Model, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.openLive()
+}
+
+// openLive is called with mu held.
+func (s *Stopped) openLive() (*readmodel.Model, error) {
 	if s.model != nil || s.why != nil {
 		return s.model, s.why
 	}
@@ -144,6 +149,33 @@ func (s *Stopped) open() (*readmodel.Model, error) {
 	}
 	s.model = m
 	return m, nil
+}
+
+// last is how far a generation has come that can be used where the live one cannot; nil: there is none.
+func (s *Stopped) last() (*readmodel.Progress, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return nil, ErrGaveWay
+	}
+	names, err := s.dir.Candidates()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		m, err := readmodel.Open(readmodel.Config{Dir: s.dir.Path(name), CacheBytes: stoppedCache, Logger: s.log})
+		if err != nil {
+			continue // it is of no use, as the live one
+		}
+		p := m.Progress()
+		if err := m.Close(); err != nil {
+			return nil, err
+		}
+		if p.Complete {
+			return p, nil
+		}
+	}
+	return nil, nil
 }
 
 // Info is of the live generation. A generation that cannot be used is none: Complete is false then, and Fault says why.
@@ -226,11 +258,16 @@ func (s *Stopped) adopt(generation string) error {
 	if s.gone {
 		return ErrGaveWay
 	}
+	// What cannot be opened is nothing to go back to.
+	point := s.dir.SetCurrent
+	if _, err := s.openLive(); noCopy(err) {
+		point = s.dir.Replace
+	}
 	if err := s.closeModel(); err != nil {
 		return err
 	}
 	s.why = nil
-	if err := s.dir.SetCurrent(generation); err != nil {
+	if err := point(generation); err != nil {
 		return err
 	}
 	if _, err := s.dir.Tidy(); err != nil {

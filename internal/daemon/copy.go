@@ -29,7 +29,7 @@ func (r *Replay) Snapshot(ctx context.Context, w io.Writer) (*replay.Copied, err
 
 // Restore makes the region of a copy, as [replay.Restore] does; what cfg has no need to say is known here.
 func (r *Replay) Restore(ctx context.Context, cfg replay.RestoreConfig) (*replay.Copied, error) {
-	cfg.Dir, cfg.Open, cfg.Region, cfg.Logger = r.dir, r.region, r.cfg.Region, r.cfg.Logger
+	cfg.Dir, cfg.Open, cfg.Region, cfg.Store, cfg.Logger = r.dir, r.region, r.cfg.Region, r.known.Store, r.cfg.Logger
 	return orUnmade(r.dir, func() (*replay.Copied, error) { return replay.Restore(ctx, cfg) })
 }
 
@@ -121,7 +121,7 @@ func (b *bootstrap) say(format string, args ...any) {
 func (b *bootstrap) run(ctx context.Context) bool {
 	defer b.what.Store(nil)
 	dir := readmodel.Dir(b.cfg.Dir)
-	if _, err := dir.Current(); !errors.Is(err, readmodel.ErrNoGeneration) {
+	if names, err := dir.Candidates(); err != nil || len(names) > 0 {
 		b.log.Debug("the region has a copy: a neighbour's is not needed", "err", err)
 		return false
 	}

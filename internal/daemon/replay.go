@@ -44,6 +44,7 @@ type Replay struct {
 	cfg    ReplayConfig
 	dir    readmodel.Dir
 	source replay.Source
+	known  knownRegion
 	sorted uint64 // octets that the source needs beside the region for each event, while it is read whole
 }
 
@@ -66,8 +67,8 @@ func OpenReplay(ctx context.Context, cfg ReplayConfig) (_ *Replay, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if k, _ := recall(cfg.DataDir, cfg.Region); k.Partitions > 0 {
-		r.cfg.Partitions = k.Partitions
+	if r.known, _ = recall(cfg.DataDir, cfg.Region); r.known.Partitions > 0 {
+		r.cfg.Partitions = r.known.Partitions
 	}
 	if _, known := running.Regions[cfg.Region]; !known {
 		if err := checkRegion(cfg); err != nil {
@@ -185,7 +186,7 @@ func (r *Replay) Repair(ctx context.Context, cfg replay.VerifyConfig) (*replay.R
 // Rebuild builds the region anew, as [replay.Rebuild] does.
 func (r *Replay) Rebuild(ctx context.Context, cfg replay.RebuildConfig) (*replay.Rebuilt, error) {
 	cfg.Dir, cfg.Open, cfg.Source, cfg.Partitions, cfg.Logger = r.dir, r.region, r.source, r.cfg.Partitions, r.cfg.Logger
-	cfg.SourceOctets = r.sorted
+	cfg.Store, cfg.SourceOctets = r.known.Store, r.sorted
 	return orUnmade(r.dir, func() (*replay.Rebuilt, error) { return replay.Rebuild(ctx, cfg) })
 }
 
