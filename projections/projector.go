@@ -88,6 +88,7 @@ type Projector struct {
 	opened   atomic.Bool              // it has looked what there is
 	ready    atomic.Bool
 	notice   atomic.Pointer[string] // why another generation is served than the one that was; nil: it is that
+	lost     atomic.Pointer[string] // which files of the live generation are gone; nil: none
 	trouble  atomic.Pointer[string] // why no generation can be built or followed now; nil: one can
 
 	verified  atomic.Pointer[Verified] // the last comparison; nil: none yet
@@ -152,9 +153,12 @@ func (p *Projector) Ready() error {
 }
 
 // Following is nil while the copy is kept up to date, and else why not: the disk is full, the topic
-// cannot be read or is another store's. What is there is served all the same.
+// cannot be read or is another store's, or files of the copy are gone. What is there is served all the same.
 func (p *Projector) Following() error {
-	why := p.trouble.Load()
+	why := p.lost.Load()
+	if why == nil {
+		why = p.trouble.Load()
+	}
 	if f := p.current.Load(); f != nil && why == nil {
 		if why = f.trouble.Load(); why == nil {
 			why = f.foreign.Load()
@@ -181,8 +185,9 @@ func (p *Projector) setBuilding(format string, args ...any) {
 }
 
 // Run serves until the context ends, and then closes the model. It returns an error only
-// where going on makes no sense: the directory is in use, or cannot be written.
-func (p *Projector) Run(ctx context.Context) error {
+// where going on makes no sense: the directory is in use, or cannot be written; or
+// [readmodel.ErrNotClosed] or [readmodel.ErrLost], where what is on the disk is not what was served.
+func (p *Projector) Run(ctx context.Context) (err error) {
 	unlock, err := p.lock(ctx)
 	if ctx.Err() != nil && unlock == nil {
 		return nil
@@ -213,11 +218,14 @@ func (p *Projector) Run(ctx context.Context) error {
 			p.settled()
 		}
 	})
+	waiting.Go(func() { p.watchFiles(ctx) })
 	defer func() {
 		cancel()
 		p.turns.close()
 		waiting.Wait()
-		p.close()
+		if closing := p.close(); errors.Is(closing, readmodel.ErrNotClosed) || errors.Is(closing, readmodel.ErrLost) {
+			err = errors.Join(err, closing)
+		}
 	}()
 	rebuilds, tries := pace{longest: time.Minute}, troubles{log: p.log, why: &p.trouble}
 	for {
@@ -261,16 +269,18 @@ func (p *Projector) keep(ctx context.Context, f *follower) error {
 }
 
 // close ends what runs on the live model, and closes it.
-func (p *Projector) close() {
+func (p *Projector) close() error {
 	f := p.current.Load()
 	if f == nil {
-		return
+		return nil
 	}
 	f.end()
-	if err := f.model.Close(); err != nil {
+	err := f.model.Close()
+	if err != nil {
 		p.log.Error("close read model", "err", err)
 	}
 	p.settled() // it was stopped in good order
+	return err
 }
 
 func (p *Projector) openModel(name string) (*readmodel.Model, error) {
@@ -281,6 +291,7 @@ func (p *Projector) openModel(name string) (*readmodel.Model, error) {
 func (p *Projector) use(f *follower) (old *readmodel.Model) {
 	f.live.Store(true)
 	p.current.Store(f)
+	p.lost.Store(nil)
 	old = p.live.Swap(f.model)
 	p.buildOnce.Do(func() { close(p.built) })
 	p.log.Info("serving a generation", "generation", f.name, "position", f.model.Progress().Position())

@@ -102,6 +102,9 @@ func (p *Projector) awaitVerify(ctx context.Context, next time.Duration) bool {
 // verify compares the copy, and heals it where that is asked for; nil where it was cut off.
 func (p *Projector) verify(ctx context.Context) *Verified {
 	at := p.cfg.Clock().UTC().Truncate(time.Second)
+	if err := p.Lost(); err != nil { // what is open may well be equal, and is gone with the process
+		return &Verified{At: at, Result: VerifyFailed, Error: err.Error()}
+	}
 	var c Comparison
 	in, err := p.Inspect()
 	if err == nil {

@@ -23,6 +23,9 @@ func (n *Node) Close() error { return nil }
 // Info is the node's.
 func (n *Node) Info(ctx context.Context) (Info, error) {
 	info := Info{Region: n.Region, PID: os.Getpid(), Generation: n.Projector.Generation(), Starting: !n.Projector.Opened()}
+	if err := n.Projector.Lost(); err != nil {
+		info.Lost = err.Error()
+	}
 	if m := n.Projector.Live().Model(); m != nil {
 		info.of(m.Progress())
 		return info, nil

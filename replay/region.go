@@ -43,6 +43,8 @@ type Info struct {
 	Starting bool `json:"starting,omitzero"`
 	// Schema is what a generation must have that this node is to adopt.
 	Schema int `json:"schema"`
+	// Lost says which files of the generation are gone from under the node that has it open; "": none.
+	Lost string `json:"lost,omitzero"`
 	// Fault is why the generation cannot be used, of a stopped region's that cannot; nil else.
 	Fault error `json:"-"`
 }

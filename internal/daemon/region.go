@@ -49,8 +49,12 @@ type Region struct {
 	control   *replay.Control // nil: it could not be had, and replay cannot reach this node
 	stop      context.CancelFunc
 	ended     chan struct{}
-	err       error // of the projector; read after ended
+	err       error         // of the projector; read after ended
+	stuck     chan struct{} // closed when it does not end, although it was told to
 }
+
+// endTime is how long a node may take to end once it was told to. Badger alone may take 20 s.
+const endTime = 30 * time.Second
 
 // OpenRegion starts a node. The cluster and the source stay the caller's. It answers at once,
 // and is ready once its copy is.
@@ -83,7 +87,7 @@ func OpenRegion(cfg RegionConfig) *Region {
 		Logger: cfg.Log, Gatherer: cfg.Registry, Registerer: cfg.Registry, TracerProvider: cfg.Tracer,
 	})
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Region{name: cfg.Name, projector: p, stop: stop, ended: make(chan struct{}), server: serve(api.Front(cfg.Listener), api, cfg.Log)}
+	r := &Region{name: cfg.Name, projector: p, stop: stop, ended: make(chan struct{}), stuck: make(chan struct{}), server: serve(api.Front(cfg.Listener), api, cfg.Log)}
 	r.control = controlled(cfg, node)
 	go func() {
 		defer close(r.ended)
@@ -132,11 +136,16 @@ func (r *Region) Ended() <-chan struct{} { return r.ended }
 
 // Err is why the node ended; nil after Close.
 func (r *Region) Err() error {
-	<-r.ended
-	return r.err
+	select {
+	case <-r.ended:
+		return r.err
+	case <-r.stuck:
+		return nil // Close says so
+	}
 }
 
-// Close stops answering, then following. A second one does nothing.
+// Close stops answering, then following. A second one does nothing. Where its files were deleted under it, or cannot be written,
+// it says that the process has to end, which is all that helps then.
 func (r *Region) Close() error {
 	var controlErr error
 	if r.control != nil {
@@ -145,9 +154,23 @@ func (r *Region) Close() error {
 	}
 	err := r.server.close()
 	r.stop()
-	<-r.ended
 	if err != nil {
 		err = fmt.Errorf("stop the query API of %s: %w", r.name, err)
 	}
-	return errors.Join(err, controlErr)
+	return errors.Join(err, controlErr, r.awaitEnd(endTime))
+}
+
+func (r *Region) awaitEnd(patience time.Duration) error {
+	select {
+	case <-r.ended:
+		if errors.Is(r.err, readmodel.ErrNotClosed) || errors.Is(r.err, readmodel.ErrLost) {
+			return r.err
+		}
+		return nil
+	case <-r.stuck:
+		return nil // it was told
+	case <-time.After(patience):
+		close(r.stuck)
+		return fmt.Errorf("region %s did not end within %s of being told to: what it has on its disk is as a kill would leave it", r.name, patience)
+	}
 }

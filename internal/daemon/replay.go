@@ -156,9 +156,21 @@ func (r *Replay) region(ctx context.Context) (replay.Region, error) {
 func (r *Replay) Verify(ctx context.Context, cfg replay.VerifyConfig) (*replay.Report, error) {
 	again := untold(&cfg)
 	return withRegion(ctx, r, again, func(region replay.Region) (*replay.Report, error) {
+		if err := intact(ctx, region); err != nil {
+			return nil, err
+		}
 		cfg.Region, cfg.Source, cfg.Dir, cfg.Logger = region, r.source, string(r.dir), r.cfg.Logger
 		return replay.Verify(ctx, cfg)
 	})
+}
+
+// intact refuses a node that answers from files which are gone: what it has may be equal, and ends with the process.
+func intact(ctx context.Context, region replay.Region) error {
+	info, err := region.Info(ctx)
+	if err == nil && info.Lost != "" {
+		err = fmt.Errorf("%s: the node (pid %d) answers from what it has open, and cannot be started on it again: rebuild the region now, while it serves", info.Lost, info.PID)
+	}
+	return err
 }
 
 // untold tells whether a comparison has told of nothing yet, so that it can begin anew, and nothing was mended.
@@ -178,6 +190,9 @@ func untold(cfg *replay.VerifyConfig) func() bool {
 func (r *Replay) Repair(ctx context.Context, cfg replay.VerifyConfig) (*replay.RepairReport, error) {
 	again := untold(&cfg)
 	return withRegion(ctx, r, again, func(region replay.Region) (*replay.RepairReport, error) {
+		if err := intact(ctx, region); err != nil {
+			return nil, err
+		}
 		cfg.Region, cfg.Source, cfg.Dir, cfg.Logger = region, r.source, string(r.dir), r.cfg.Logger
 		return replay.Repair(ctx, cfg)
 	})

@@ -27,6 +27,9 @@ func room(cfg Config, need uint64) error { return diskspace.Need(cfg.FreeSpace, 
 
 // roomToCommit returns nil where an update may be committed.
 func (m *Model) roomToCommit() error {
+	if err := m.inPlace(); err != nil {
+		return err
+	}
 	var tables uint64
 	for _, level := range m.db.Levels() {
 		tables += uint64(level.Size)
@@ -52,5 +55,5 @@ func (m *Model) closeDatabase() error {
 	if err := room(m.cfg, minFree/2); errors.Is(err, ErrDiskFull) {
 		return fmt.Errorf("read model left as after a kill, without loss: %w", errors.Join(err, released))
 	}
-	return errors.Join(m.db.Close(), released)
+	return errors.Join(m.closeBadger(), released)
 }

@@ -42,6 +42,7 @@ type Config struct {
 type Model struct {
 	cfg   Config
 	db    *badger.DB
+	dir   os.FileInfo // of cfg.Dir when it was opened
 	cache *cache
 
 	progress atomic.Pointer[Progress]
@@ -94,6 +95,9 @@ func Open(cfg Config) (*Model, error) {
 	}
 	m := &Model{cfg: cfg, db: db}
 	m.changed.next = make(chan struct{})
+	if m.dir, err = os.Stat(cfg.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", cfg.Dir, err), db.Close())
+	}
 	err = db.View(func(txn *badger.Txn) error {
 		p, sums, err := readState(txn)
 		m.progress.Store(p)
@@ -276,7 +280,8 @@ func (m *Model) Sync() error { return m.db.Sync() }
 // Close waits for look-ups that are under way, and closes the model. On a full disk it takes the room
 // that was reserved when the model was opened. Where that was not to be had, or others were
 // faster, the answer is ErrDiskFull: Badger is left as a kill would leave it, which costs the
-// tail, to be read again, and what it holds of memory and files until the process ends.
+// tail, to be read again, and what it holds of memory and files until the process ends. Where its directory cannot
+// be written it is ErrNotClosed, and the same; where that was deleted it is ErrLost.
 func (m *Model) Close() error {
 	m.endInspections()
 	m.open.Lock()
