@@ -228,6 +228,7 @@ func (f *follower) reach(ctx context.Context, want *readmodel.Progress, patience
 	defer still.Stop()
 	course := f.course.Load()
 	at := f.model.Progress()
+	want = want.NotAfter(f.cfg.Clock()) // what was taken note of while a clock was ahead does not come
 	for {
 		changed := f.model.Changed() // before the condition is looked at: no commit is missed
 		now := f.model.Progress()
@@ -235,7 +236,7 @@ func (f *follower) reach(ctx context.Context, want *readmodel.Progress, patience
 		if err != nil || lacks == "" {
 			return err
 		}
-		if nearer(now, at) {
+		if nearer(now, at, want) {
 			at = now
 			still.Reset(patience)
 		}
@@ -266,7 +267,7 @@ func behind(have, want *readmodel.Progress) (string, error) {
 		if h.LastEvent == w.LastEvent && h.LastID != w.LastID {
 			return "", fmt.Errorf("%w: in partition %d it has another event at position %d than the live generation", errDiverged, i, w.LastEvent)
 		}
-		if h.Position >= w.Position && !h.Watermark.Before(w.Watermark) {
+		if reaches(h, w) {
 			continue
 		}
 		if lacks++; first == "" {
@@ -283,10 +284,15 @@ func behind(have, want *readmodel.Progress) (string, error) {
 	return fmt.Sprintf("it lacks some of what the live generation has in %d of %d partitions: %s", lacks, len(want.Partitions), first), nil
 }
 
-// nearer tells that a model has come further.
-func nearer(now, before *readmodel.Progress) bool {
+// reaches tells that a partition has all that another had.
+func reaches(have, want readmodel.Partition) bool {
+	return have.Position >= want.Position && !have.Watermark.Before(want.Watermark)
+}
+
+// nearer tells that a model has come further, where it lacks something.
+func nearer(now, before, want *readmodel.Progress) bool {
 	for i, part := range now.Partitions {
-		if b := before.Partitions[i]; part.Position > b.Position || part.Offset > b.Offset || part.Watermark.After(b.Watermark) {
+		if b := before.Partitions[i]; !reaches(b, want.Partitions[i]) && (part.Position > b.Position || part.Offset > b.Offset || part.Watermark.After(b.Watermark)) {
 			return true
 		}
 	}

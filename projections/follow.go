@@ -359,11 +359,11 @@ func (f *follower) applyOne(u *update, d delivery) (gap, error) {
 		part.Offset = d.offset + 1
 		part.Position = max(part.Position, position)
 		// No later than now: a relay whose clock is ahead must not make this copy look fresh.
-		at := r.Event.Time.UTC().Truncate(time.Microsecond)
-		if now := f.cfg.Clock().UTC().Truncate(time.Microsecond); at.After(now) {
+		at, now := r.Event.Time.UTC().Truncate(time.Microsecond), f.cfg.Clock().UTC().Truncate(time.Microsecond)
+		if at.After(now) {
 			at = now
 		}
-		if position >= part.LastEvent && at.After(part.Watermark) {
+		if position >= part.LastEvent && (at.After(part.Watermark) || part.Watermark.After(now)) {
 			part.Watermark = at
 		}
 		return gap{}, nil

@@ -142,6 +142,11 @@ func (f *follower) end() {
 // run follows until the context ends, or another generation has to take this one's place: then
 // the error says why. All else is tried again.
 func (f *follower) run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { f.keepTime(ctx) })
+	defer watching.Wait()
+	defer stop()
 	tries := troubles{log: f.log, why: &f.trouble}
 	for {
 		err := f.follow(ctx)

@@ -62,8 +62,9 @@ const (
 	fetchBytes   = 128 << 10 // of a partition at a time, of which two are held, and several times their size when decoded
 	readLimit    = 1000      // events read from the source at a time
 	retryDelay   = 500 * time.Millisecond
-	sourceTime   = 2 * time.Second  // for a question to the source that need not be answered
-	streamTime   = 10 * time.Second // for one stream that need not be read now
+	clockEvery   = 500 * time.Millisecond // looked whether a clock that was ahead was set right
+	sourceTime   = 2 * time.Second        // for a question to the source that need not be answered
+	streamTime   = 10 * time.Second       // for one stream that need not be read now
 	sweepEvery   = time.Minute
 )
 

@@ -107,6 +107,23 @@ func (p *Progress) Staleness(now time.Time) time.Duration {
 	return max(0, now.Sub(p.CompleteAt()))
 }
 
+// NotAfter is the same, with no watermark that is later than now: such a one was taken note of while the clock was ahead, and
+// says no more than that the model was complete before.
+func (p *Progress) NotAfter(now time.Time) *Progress {
+	now = now.UTC().Truncate(time.Microsecond)
+	capped := p
+	for i, part := range p.Partitions {
+		if !part.Watermark.After(now) {
+			continue
+		}
+		if capped == p {
+			capped = p.clone()
+		}
+		capped.Partitions[i].Watermark = now
+	}
+	return capped
+}
+
 func (p *Progress) clone() *Progress {
 	next := *p
 	next.Partitions = append([]Partition(nil), p.Partitions...)
