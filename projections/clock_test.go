@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tenantry/tenantry/projections/readmodel"
 )
 
 // A clock that was an hour ahead is set right: nothing may wait for that hour to pass.
@@ -61,31 +63,25 @@ func TestProjector_AfterTheClockWasAhead_SaysHowOldItsCopyMayBe_AndTakesAnotherG
 }
 
 // Partitions that have all go on with their marks. That is not coming nearer to what another lacks.
-func TestReach_WhereOnePartitionStandsStill_GivesUp(t *testing.T) {
-	log := roster(t, 20)
-	n := newNode(t, 2, log)
-	records := published(n.source.id, log, 2, byKey(2))
-	n.mustDeliver(records[0]...)
-	last := records[0][len(records[0])-1].Event
-	want := n.model.Progress().NotAfter(time.Now())
-	next := *want
-	next.Partitions = append(next.Partitions[:0:0], want.Partitions...)
-	next.Partitions[1].Position = last.Position
-	n.course.Store(&course{ended: make(chan struct{})})
-	ended := make(chan error, 1)
-	go func() { ended <- n.reach(t.Context(), &next, 100*time.Millisecond) }()
-	deadline := time.After(30 * time.Second)
-	for at := time.Now(); ; at = at.Add(time.Millisecond) {
-		select {
-		case err := <-ended:
-			if err == nil {
-				t.Error("it says that it has all")
-			}
-			return
-		case <-deadline:
-			t.Fatal("it waits as long as marks come")
-		default:
-			n.mustDeliver(watermark(n.source.id, 0, last, last.Position, at))
+func TestNearer_CountsOnlyWhatIsLacking(t *testing.T) {
+	at := func(seconds int64) time.Time { return time.Unix(1_800_000_000+seconds, 0) }
+	progress := func(a, b readmodel.Partition) *readmodel.Progress {
+		return &readmodel.Progress{Partitions: []readmodel.Partition{a, b}}
+	}
+	before := progress(readmodel.Partition{Position: 9, Watermark: at(0)}, readmodel.Partition{Position: 3, Watermark: at(0)})
+	want := progress(readmodel.Partition{Position: 9, Watermark: at(0)}, readmodel.Partition{Position: 9, Watermark: at(0)})
+	for name, test := range map[string]struct {
+		now  *readmodel.Progress
+		want bool
+	}{
+		"a mark where all is":      {progress(readmodel.Partition{Position: 9, Offset: 1, Watermark: at(1)}, before.Partitions[1]), false},
+		"an event where some lack": {progress(before.Partitions[0], readmodel.Partition{Position: 4, Watermark: at(0)}), true},
+		"a record where some lack": {progress(before.Partitions[0], readmodel.Partition{Position: 3, Offset: 1, Watermark: at(0)}), true},
+		"nothing":                  {before, false},
+		"a mark where events lack": {progress(before.Partitions[0], readmodel.Partition{Position: 3, Watermark: at(1)}), true},
+	} {
+		if got := nearer(test.now, before, want); got != test.want {
+			t.Errorf("%s: got %t, want %t", name, got, test.want)
 		}
 	}
 }
