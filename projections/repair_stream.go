@@ -178,7 +178,7 @@ func (x *mending) leaveOut(tx *readmodel.Tx, f *foldedStream) error {
 	kept := make([]readmodel.KV, 0, len(f.entries))
 	for _, kv := range f.entries {
 		h, claim, ok := kv.Hostname()
-		if ok && claim.Held && mayHaveLetGo(log[:f.events], f.quarantine.Version, h) {
+		if ok && claim.Held && MayHaveLetGo(log[:f.events], f.quarantine.Version, h) {
 			holder, _, err := tx.Holder(h)
 			if errors.Is(err, readmodel.ErrDamaged) {
 				err = tx.Drop(readmodel.HostnameKey(h))
@@ -196,8 +196,8 @@ func (x *mending) leaveOut(tx *readmodel.Tx, f *foldedStream) error {
 	return nil
 }
 
-// mayHaveLetGo tells whether events from a version on can have taken a hostname from their tenant. What cannot be read may have.
-func mayHaveLetGo(log []events.Event, from uint64, h events.Hostname) bool {
+// MayHaveLetGo tells whether events from a version on can have taken a hostname from their tenant. What cannot be read may have.
+func MayHaveLetGo(log []events.Event, from uint64, h events.Hostname) bool {
 	for _, e := range log {
 		if e.Version < from {
 			continue

@@ -252,7 +252,7 @@ func (c *comparison) lostHostname(ctx context.Context, stream events.StreamID, n
 	if holder.IsZero() {
 		delete(c.damaged, key) // it may be astray: the repair of this stream writes it anew, too
 	}
-	records, _, err := c.load(ctx, stream)
+	records, err := c.load(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
@@ -339,7 +339,7 @@ func (c *comparison) detail(ctx context.Context, d *Difference) error {
 	if err != nil {
 		return fmt.Errorf("read the region's copy: %w", err)
 	}
-	records, _, err := c.load(ctx, d.Stream)
+	records, err := c.load(ctx, d.Stream)
 	if err != nil {
 		return err
 	}

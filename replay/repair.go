@@ -181,14 +181,18 @@ func (c *comparison) again(ctx context.Context, was *Difference) (*Difference, e
 	for _, h := range was.held {
 		keys[hostnamePrefix+h.String()] = struct{}{}
 	}
+	its := make(map[string]struct{}) // as the whole source says
 	for _, h := range was.Hostnames {
 		keys[hostnamePrefix+h.Hostname] = struct{}{}
+		if h.Source == was.Stream {
+			its[hostnamePrefix+h.Hostname] = struct{}{}
+		}
 	}
 	var want []Entry
 	should := false // be in quarantine
 	if !was.Stream.IsZero() {
 		keys[readmodel.RecordKey(was.Stream)] = struct{}{}
-		records, quarantined, err := c.load(ctx, was.Stream)
+		records, quarantined, err := c.loadAlone(ctx, was.Stream, its)
 		if err != nil {
 			return nil, err
 		}

@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/projections"
@@ -350,5 +352,41 @@ func TestRepair_OfHostnamesThatAreNotSpelledAsAny_RemovesThem(t *testing.T) {
 				t.Errorf("then: %+v %q", report, lines)
 			}
 		})
+	}
+}
+
+// Whether a hostname of a stream in quarantine is its still, the whole source tells, and its own history does not.
+func TestRepair_OfAStreamInQuarantine_GoesByTheWholeSource(t *testing.T) {
+	h := &history{t: t}
+	h.add("ten_a", events.TenantRegistered{Name: "A", HomeRegion: "eu-west"}).
+		add("ten_a", events.HostnameAttached{Hostname: hostname(t, "went.example")}).
+		add("ten_a", events.HostnameAttached{Hostname: hostname(t, "kept.example")}).
+		add("ten_a", events.TenantRegistered{Name: "once more", HomeRegion: "eu-west"}). // does not fold
+		add("ten_a", events.HostnameDetached{Hostname: hostname(t, "went.example")}).
+		add("ten_a", events.HostnameDetached{Hostname: hostname(t, "kept.example")}).
+		add("ten_b", events.TenantRegistered{Name: "B", HomeRegion: "eu-west"}).
+		add("ten_b", events.HostnameAttached{Hostname: hostname(t, "went.example")}).
+		add("ten_b", events.HostnameDetached{Hostname: hostname(t, "went.example")})
+	s := &memorySource{id: uuid.New(), log: h.log}
+	dir := aStopped(t, s)
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error { return txn.Delete([]byte("h/went.example")) }) // it is swept
+	r, err := OpenStopped(dir, "eu-west", s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tenant := range []string{"ten_a", ""} {
+		if report, lines := mended(t, r, s, tenant); !report.Equal() {
+			t.Errorf("%q: found %q", tenant, lines)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, dir, "gen-0001", func(txn *badger.Txn) error {
+		return errors.Join(txn.Set([]byte("t/ten_a"), []byte("rubbish")), txn.Delete([]byte("h/kept.example")))
+	})
+	report, lines := mended(t, openStopped(t, dir, s), s, "")
+	if report.Repaired != 1 || len(report.Left) != 1 || len(report.Left[0].Hostnames) != 1 || report.Left[0].Hostnames[0].Hostname != "kept.example" || report.Left[0].record {
+		t.Errorf("found %q, left %+v: want the hostname alone, which nobody can tell to be its", lines, report.Left)
 	}
 }

@@ -297,7 +297,7 @@ func (c *comparison) runOne(ctx context.Context) error {
 		return fmt.Errorf("ask the source for its head: %w", err)
 	}
 	c.report.Source = head.Position
-	records, inQuarantine, err := c.load(ctx, stream)
+	records, inQuarantine, err := c.loadAlone(ctx, stream, nil)
 	if err != nil {
 		return err
 	}
@@ -319,13 +319,48 @@ func (c *comparison) runOne(ctx context.Context) error {
 }
 
 // load is what the source says of one stream, as far as the copy had come.
-func (c *comparison) load(ctx context.Context, stream events.StreamID) (records []KV, quarantined []readmodel.Quarantine, err error) {
+func (c *comparison) load(ctx context.Context, stream events.StreamID) (records []KV, err error) {
+	log, err := c.cfg.Source.Load(ctx, stream, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %s from the source: %w", stream, err)
+	}
+	records, _, err = foldOne(ctx, log, c.in.Progress())
+	return records, err
+}
+
+// loadAlone is load where nothing is known of other streams. One in quarantine may hold a hostname that it has let go since, by
+// events that are not folded: where the copy does not give it that, only they could tell whether it should. Those that are known
+// to be its are kept.
+func (c *comparison) loadAlone(ctx context.Context, stream events.StreamID, its map[string]struct{}) (records []KV, quarantined []readmodel.Quarantine, err error) {
 	progress := c.in.Progress()
 	log, err := c.cfg.Source.Load(ctx, stream, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s from the source: %w", stream, err)
 	}
-	return foldOne(ctx, log, progress)
+	records, quarantined, err = foldOne(ctx, log, progress)
+	if err != nil || len(quarantined) == 0 {
+		return records, quarantined, err
+	}
+	upTo := cutoffs(progress)(events.Partition(stream.String(), len(progress.Partitions)))
+	for len(log) > 0 && log[len(log)-1].Position > upTo {
+		log = log[:len(log)-1]
+	}
+	kept := make([]KV, 0, len(records))
+	for _, kv := range records {
+		h, claim, ok := kv.Hostname()
+		_, known := its[kv.Key]
+		if ok && claim.Held && !known && projections.MayHaveLetGo(log, quarantined[0].Version, h) {
+			value, err := c.in.Record(ctx, kv.Key)
+			if err != nil {
+				return nil, nil, fmt.Errorf("read the region's copy: %w", err)
+			}
+			if _, holder, readable := claimOf(KV{Key: kv.Key, Value: value}); value == nil || !readable || holder != stream {
+				continue
+			}
+		}
+		kept = append(kept, kv)
+	}
+	return kept, quarantined, nil
 }
 
 // foldOne is what a stream comes to, as far as a copy had come.
