@@ -16,6 +16,13 @@ type Command interface {
 	check(*faults)
 }
 
+// kinds has one of each, for who needs their names before the first one comes.
+var kinds = []Command{
+	RegisterTenant{}, ChangeTenant{}, AssignDatabase{}, ActivateTenant{}, SuspendTenant{}, ResumeTenant{}, DeactivateTenant{}, RestoreTenant{}, PurgeTenant{},
+	AttachHostname{}, DetachHostname{}, SetPrimaryHostname{}, SetProduct{}, DeactivateProduct{}, SetConfig{}, UnsetConfig{},
+	RegisterDatabase{}, ChangeEndpoint{}, DrainDatabase{}, RetireDatabase{}, CreateGroup{}, ChangeGroup{}, RetireGroup{},
+}
+
 // A command decides on the state of its own kind of stream. The payloads it returns are
 // what happens; none means that all is already so. The error is a *Refusal.
 type (

@@ -3,6 +3,9 @@ package commands
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -406,6 +409,9 @@ func TestHandler_Metrics_CountCommandsByOutcome(t *testing.T) {
 		t.Errorf("got %v of a command that no one waits for", err)
 	}
 
+	for _, c := range kinds { // they are there from the beginning: the next test is about them
+		s.metrics.commands.DeleteLabelValues(c.name(), outcomeUnavailable)
+	}
 	err := testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP tenantry_commands_total Commands by name and outcome: appended, unchanged, replayed, dry-run, canceled, unavailable, error, or the code of the refusal.
 # TYPE tenantry_commands_total counter
@@ -423,6 +429,31 @@ tenantry_commands_total{command="suspend-tenant",outcome="replayed"} 1
 	}
 	if n := testutil.CollectAndCount(s.metrics.duration); n != 5 {
 		t.Errorf("latency is kept for %d commands, want 5", n)
+	}
+}
+
+// An alert on their increase would not see the first failure of each otherwise.
+func TestHandler_Metrics_OfEveryCommandThatIsUnavailable_AreThereBeforeTheFirst(t *testing.T) {
+	s := newSystem(t)
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\) name\(\) string +\{ return "([a-z-]+)" \}`).FindAllSubmatch(source, -1) {
+			names++
+			if !s.metrics.commands.DeleteLabelValues(string(m[1]), outcomeUnavailable) {
+				t.Errorf("there is no count of %s that are unavailable", m[1])
+			}
+		}
+	}
+	if names < 20 {
+		t.Errorf("found %d commands in the source", names)
 	}
 }
 

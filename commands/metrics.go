@@ -10,6 +10,9 @@ import (
 	"github.com/tenantry/tenantry/events"
 )
 
+// outcomeUnavailable is what docs/operations.md has an alert on.
+const outcomeUnavailable = "unavailable"
+
 // metrics counts what became of commands. Who reads an import counts its lines: the worst of them
 // never become commands.
 type metrics struct {
@@ -34,6 +37,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "How often a command was decided again, since its stream, or its database or group, had moved on.",
 		}),
 	}
+	// An alert watches these increase. The increase of a series that begins with its first failure
+	// is nothing: they are there before it.
+	for _, c := range kinds {
+		m.commands.WithLabelValues(c.name(), outcomeUnavailable)
+	}
 	if r != nil {
 		r.MustRegister(m.commands, m.duration, m.conflicts)
 	}
@@ -53,7 +61,7 @@ func outcomeOf(r Request, a Answer, err error) string {
 	case errors.Is(err, events.ErrUnknownOutcome):
 		return "unknown"
 	case errors.Is(err, events.ErrUnavailable):
-		return "unavailable"
+		return outcomeUnavailable
 	case errors.Is(err, context.Canceled):
 		return "canceled" // by who asked for it
 	case err != nil:
