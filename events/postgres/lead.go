@@ -29,6 +29,10 @@ const leadLock = 0x74656e616e747279 // "tenantry"
 // ErrPooled says that what holds a session cannot go through a pooler.
 var ErrPooled = errors.New("leadership needs a session of its own on PostgreSQL, which a pooler such as pgbouncer does not give: name the server itself in the URL for it")
 
+// errInRecovery keeps a leader from a log that does not end yet where it will: what leads there would take a restore
+// that is under way, or a standby that is behind, for one that went back to the past.
+var errInRecovery = fmt.Errorf("%w: the database is in recovery, a standby or a restore that is under way: it may not have all that was committed", events.ErrUnavailable)
+
 // errLeadLost is why a leader's context has ended.
 var errLeadLost = errors.New("leadership is lost")
 
@@ -48,6 +52,7 @@ func (s *Store) Lead(ctx context.Context) (leading context.Context, release func
 			hangUp(conn)
 		}
 	}()
+	var told string
 	for waiting := false; ; {
 		var led bool
 		conn, led, err = s.tryLead(ctx, conn)
@@ -59,12 +64,15 @@ func (s *Store) Lead(ctx context.Context) (leading context.Context, release func
 		case errors.Is(err, ErrPooled):
 			return nil, nil, err
 		case err != nil:
-			s.log.Warn("cannot ask for leadership: trying again", "err", err)
+			if told != err.Error() { // twice a second would fill the log of a long night
+				told = err.Error()
+				s.log.Warn("cannot lead now: trying again", "err", err)
+			}
 			hangUp(conn)
 			conn = nil
-		case !waiting:
+		case !waiting || told != "":
 			s.log.Info("another process leads: waiting")
-			waiting = true
+			waiting, told = true, ""
 		}
 		again := time.NewTimer(leadInterval)
 		select {
@@ -99,14 +107,18 @@ func (s *Store) tryLead(ctx context.Context, conn *pgx.Conn) (_ *pgx.Conn, led b
 			return nil, false, err
 		}
 	}
-	err = query(ctx, conn.PgConn(), `SELECT pg_try_advisory_lock($1)::int::bigint`, new(params).int8(leadLock), func(row [][]byte) error {
-		led = asInt(row[0]) == 1
+	var answer int64
+	err = query(ctx, conn.PgConn(), `SELECT CASE WHEN pg_is_in_recovery() THEN -1 ELSE pg_try_advisory_lock($1)::int END::bigint`, new(params).int8(leadLock), func(row [][]byte) error {
+		answer = asInt(row[0])
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return conn, false, fmt.Errorf("%w: %s", events.ErrUnavailable, plain(err))
+	case answer < 0:
+		return conn, false, errInRecovery
 	}
-	return conn, led, nil
+	return conn, answer == 1, nil
 }
 
 func (s *Store) connectToLead(ctx context.Context) (*pgx.Conn, error) {

@@ -3,6 +3,10 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,4 +132,49 @@ func TestLead_ContextOrStoreEnds_SoDoesLeadershipAndTheWaitForIt(t *testing.T) {
 		t.Error("a closed store leads on")
 	}
 	release()
+}
+
+func TestLead_DatabaseIsInRecovery_NobodyLeadsBeforeItsEndAndItIsToldOnce(t *testing.T) {
+	server, url := ownServer(t)
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	// A standby of nobody: in recovery until it is promoted, as during a restore to the last commit.
+	if err := os.WriteFile(filepath.Join(server.Dir(), "standby.signal"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var log lockedBuffer
+	cfg := patient(url)
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	s := open(t, cfg)
+	if head, err := s.Head(t.Context()); err != nil || head.Position != 0 {
+		t.Errorf("head: got %+v, %v; what there is can be read", head, err)
+	}
+	won := candidate(t, s)
+	// It hangs up each time: by the fourth session it has been refused three times.
+	last := ""
+	for sessions, deadline := 0, time.Now().Add(soon); sessions < 4; {
+		pid := ask(t, url, `SELECT coalesce(max(pid), 0)::text FROM pg_stat_activity WHERE application_name = 'tenantry leader'`)
+		if pid != "0" && pid != last {
+			sessions, last = sessions+1, pid
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not ask: %s", log.String())
+		}
+	}
+	select {
+	case err := <-won:
+		t.Fatalf("one leads on a database in recovery (%v)", err)
+	default:
+	}
+	if n := strings.Count(log.String(), "the database is in recovery"); n != 1 {
+		t.Errorf("it is told %d times, want once: %s", n, log.String())
+	}
+	exec(t, url, `SELECT pg_promote()`)
+	if err := <-won; err != nil {
+		t.Errorf("after the recovery: %v", err)
+	}
 }
