@@ -32,9 +32,11 @@ anything. --tenant does one tenant alone.
 The source of a dev's data directory is found by itself: the dev that runs on it, or its
 store. For the data directory of a region's node name it with --source, as for the
 node. A rebuild that would take away or alter more than --max-change of what the region
-has is refused, as is a source that is another store, unless --force is given; a source
-that is empty, or behind the region, is always refused. What a rebuild adds does not count
-as a change: a region that has lost most of its tenants gets them back without --force.
+has is refused, unless --force is given. What it adds does not count: a region that has lost
+most of its tenants gets them back without --force. So is a source that is another store,
+always while a node runs; and always one that is empty, or behind the region.
+
+Flags that do not go together are refused, and nothing is done: exit code 2.
 
 ` + topicHelp,
 		Example: `  tenantry replay --region eu-west --data-dir tenantry-data
@@ -58,7 +60,7 @@ as a change: a region that has lost most of its tenants gets them back without -
 	flags.Bool("dry-run", false, "say what a rebuild would add, change and remove, and change nothing; exit code 3 where it would")
 	flags.Bool("rollback", false, "go back to the generation before")
 	flags.Var(&percent{value: "20%"}, "max-change", "of what the region has (tenants, databases, groups; hostnames), how much a rebuild may take away or alter at most")
-	flags.Bool("force", false, "rebuild although that takes away or alters more than --max-change, although the source is another store, or although the region never ran here")
+	flags.Bool("force", false, "rebuild although that takes away or alters more than --max-change, although the source is another store (while no node runs), or although the region never ran here")
 	flags.Var(&number{value: 12, min: 1, max: 1000}, "kafka-partitions", "partitions of the topic; asked only where nothing of the region is left that says it")
 	addTopicFlags(cmd)
 	addOutput(cmd)

@@ -30,8 +30,8 @@ const (
 const topicHelp = `With --topic it publishes events again, into the topic and from the store, behind what the
 topic holds: for readers of the topic who have lost them. The catalogue that leads does it (--admin),
 between the new events, so that order and fences stay as they are. Regions have every event
-already, and skip what is published again. A topic that was deleted or emptied needs none
-of this: the relay fills it by itself. Broken off, the same command goes on where it was.`
+already, and skip what is published again. A topic that was deleted needs none of this: the
+relay makes and fills it by itself. Broken off, the same command goes on where it was.`
 
 // addTopicFlags gives `replay` what --topic needs besides --tenant, --data-dir and --output.
 func addTopicFlags(cmd *cobra.Command) {
