@@ -63,7 +63,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitDone
 	}
 	if text := err.Error(); text != "" {
-		for line := range strings.SplitSeq(text, "\n") { // one for each of several errors
+		text = strings.NewReplacer(":\n\t", ": ", "\n\t", "; ").Replace(text) // what pgx says of several addresses is one error
+		for line := range strings.SplitSeq(text, "\n") {                      // one for each of several errors
 			fmt.Fprintln(stderr, "tenantry: "+line)
 		}
 	}

@@ -99,11 +99,11 @@ func onRegion(cmd *cobra.Command, isNew bool, do func(context.Context, *daemon.R
 		Region: flagValue(cmd, "region"), DataDir: flagValue(cmd, "data-dir"), New: isNew, MakeDir: isNew, NoSource: true, Logger: log,
 	})
 	if err != nil {
-		return stoppedHere(cmd, err)
+		return stoppedHere(cmd, ifNotAllowed(err))
 	}
 	c, err := do(cmd.Context(), r)
 	if err := errors.Join(err, r.Close()); err != nil {
-		return stoppedHere(cmd, err)
+		return stoppedHere(cmd, ifNotAllowed(err))
 	}
 	if to := cmd.Flag("to"); to != nil && to.Value.String() == "-" {
 		cmd.SetOut(cmd.ErrOrStderr())

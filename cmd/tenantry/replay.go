@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strconv"
@@ -98,10 +99,18 @@ func runReplay(cmd *cobra.Command, mode string) error {
 		return usage("%w", err)
 	}
 	if err != nil {
-		return ifReplayStopped(cmd, mode, err)
+		return ifReplayStopped(cmd, mode, ifNotAllowed(err))
 	}
 	err = replayAs(cmd, r, mode)
-	return ifReplayStopped(cmd, mode, errors.Join(err, r.Close()))
+	return ifReplayStopped(cmd, mode, ifNotAllowed(errors.Join(err, r.Close())))
+}
+
+// ifNotAllowed says what helps where a region's files are somebody else's.
+func ifNotAllowed(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: run this as the user that the node, or dev, runs as", err)
+	}
+	return err
 }
 
 // quietLogger logs warnings, unless the user asks for more: the result says what was done.

@@ -210,6 +210,11 @@ func TestReplay_WithWhatItCannotDo_ExitsWithOneLine_AndTouchesNothing(t *testing
 	tenantry(t, args("--source", other.Addresses().Admin)...).exits(exitFailed, "the source is not the store that the region is a copy of", "give --force")
 	tenantry(t, args("--source", "http://127.0.0.1:1")...).exits(exitFailed, "ask the source for its head")
 	tenantry(t, args("--source", "http://127.0.0.1:1", "--verify")...).exits(exitFailed, "ask the source for its head")
+	tenantry(t, args("--source", other.Addresses().Regions["eu-west"])...).exits(exitFailed, "no catalogue answers at this address", "is it that of a node's query API?")
+	twoAddresses := tenantry(t, args("--source", "postgres://ada:hunter2@127.0.0.1:1,127.0.0.1:2/none")...).exits(exitFailed, "tenantry: ask the source for its head: ")
+	if twoAddresses.hides("hunter2"); strings.Count(twoAddresses.stderr, "\n") != 1 {
+		t.Errorf("got more than one line: %q", twoAddresses.stderr)
+	}
 	tenantry(t, "replay", "--region", "ap-south", "--data-dir", dir).exits(exitFailed, "no region ap-south in "+dir+": it has eu-west, us-east")
 	tenantry(t, "replay", "--region", "eu-west", "--data-dir", dir+"/nowhere").exits(exitFailed, "no data directory "+dir+"/nowhere")
 	tenantry(t, "replay", "--region", "eu-west", "--data-dir", filepath.Join(dir, "regions", "eu-west")).exits(exitFailed, "is the directory of one region: give --data-dir")
@@ -333,4 +338,15 @@ func del(t *testing.T, url string) int {
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode
+}
+
+func TestIfNotAllowed_SaysAsWhomToRunIt(t *testing.T) {
+	_, err := os.ReadFile("none")
+	if got := ifNotAllowed(err); !errors.Is(got, err) || got.Error() != err.Error() {
+		t.Errorf("a file that is not there: got %v", got)
+	}
+	got := ifNotAllowed(&os.PathError{Op: "open", Path: "regions/eu-west", Err: os.ErrPermission}).Error()
+	if want := "open regions/eu-west: permission denied: run this as the user that the node, or dev, runs as"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

@@ -350,7 +350,7 @@ func TestLog_WhatIsNoCatalogue_IsRefusedWithAReason(t *testing.T) {
 		"another place":           {http.RedirectHandler("/elsewhere", http.StatusFound), remote.ErrProtocol, "302"},
 		"a token is needed":       {answer(401, problemJSON, `{"type":"https://tenantry.dev/problems/unauthorized","title":"No","status":401,"detail":"send a token"}`), remote.ErrRefused, "send a token"},
 		"a token is not enough":   {answer(403, nil, "no"), remote.ErrRefused, "403"},
-		"nothing there":           {answer(404, problemJSON, `{"type":"https://tenantry.dev/problems/no-such-route","title":"There is nothing at this path"}`), nil, "nothing at this path"},
+		"nothing there":           {answer(404, problemJSON, `{"type":"https://tenantry.dev/problems/no-such-route","title":"There is nothing at this path"}`), nil, "is it that of a node's query API?"},
 		"a proxy without upkeep":  {answer(502, nil, "<html>"), events.ErrUnavailable, "502"},
 		"a store that is away":    {answer(503, problemJSON, `{"title":"The request cannot be served now","detail":"again"}`), events.ErrUnavailable, "again"},
 		"less than it says it is": {answer(200, log, ""), events.ErrUnavailable, "goes to 9"},

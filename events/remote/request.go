@@ -39,6 +39,9 @@ func (e *Error) Error() string {
 	if e.Problem.Title == "" {
 		return fmt.Sprintf("the catalogue answers %d %s", e.Status, http.StatusText(e.Status))
 	}
+	if e.Problem.Type == problem.Base+"no-such-route" { // whoever asked has chosen the address, and not the path
+		return fmt.Sprintf("no catalogue answers at this address (%d: %s): is it that of a node's query API? Give that of the catalogue's admin API", e.Status, e.Problem.Title)
+	}
 	return fmt.Sprintf("the catalogue answers %d: %s", e.Status, e.Problem.Error())
 }
 
