@@ -135,7 +135,10 @@ type mender struct {
 	head events.Head // of the source, before anything was loaded
 }
 
-const repairPatience = 5 * time.Second
+const (
+	repairPatience = 5 * time.Second
+	tellUnmended   = 20 // streams that could not be mended which are logged, of those of one repair
+)
 
 func newMender(update func(func(*readmodel.Tx) error) error, source RepairSource, now func() time.Time, log *slog.Logger) *mender {
 	return &mender{update: update, source: source, now: now, log: log, patience: repairPatience}
@@ -152,7 +155,9 @@ func (m *mender) all(ctx context.Context, repairs []Repair) (n int, err error) {
 		}
 		switch err := m.one(ctx, r); {
 		case cannotBeStored(err), errors.Is(err, errNotBelieved): // of the others that says nothing
-			left = append(left, Unmended{r.Stream, err})
+			if left = append(left, Unmended{r.Stream, err}); len(left) > tellUnmended {
+				continue // a source that is wrong may be so of all
+			}
 			m.log.Error("a stream of this copy is to be folded anew, and cannot be: it is left as it is", "stream", r.Stream, "err", err)
 			continue
 		case err != nil:
