@@ -148,7 +148,7 @@ func BenchmarkProduction_RegionReadsTheTopic(b *testing.B) {
 		following := start(b, region.Run)
 		awaitPosition(b, region, 0)
 		following.stop(b)
-		head := fillPostgres(b, store, tenants())
+		head := fillPostgres(b, store, 4*tenants()) // much more than what a start takes
 		publishing := must(relay.New(relay.Config{
 			Store: store, Topic: relay.KafkaTopic(cluster, p.kafka.Topic), Partitions: partitions, Logger: silent,
 		}))(b)

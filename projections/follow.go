@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/events/kafka"
@@ -217,17 +218,28 @@ func (f *follower) checkStore(ctx context.Context, progress *readmodel.Progress)
 	return nil
 }
 
+// searches is how many partitions are searched at a time. Each search is some dozen questions, one after the other.
+const searches = 8
+
 func (f *follower) startOffsets(ctx context.Context) (map[int]int64, error) {
-	starts := make(map[int]int64)
-	for i, part := range f.model.Progress().Partitions {
-		starts[i] = part.Offset
-		if part.Offset >= 0 {
-			continue
+	parts := f.model.Progress().Partitions
+	offsets := make([]int64, len(parts))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(searches)
+	for i, part := range parts {
+		offsets[i] = part.Offset
+		if part.Offset < 0 {
+			group.Go(func() (err error) {
+				offsets[i], err = f.offsetAfter(ctx, i)
+				return err
+			})
 		}
-		offset, err := f.offsetAfter(ctx, i)
-		if err != nil {
-			return nil, err
-		}
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	starts := make(map[int]int64, len(offsets))
+	for i, offset := range offsets {
 		starts[i] = offset
 	}
 	return starts, nil
