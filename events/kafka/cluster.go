@@ -21,6 +21,9 @@ var (
 	// EnsureTopic has made it.
 	ErrUnknownTopic = errors.New("topic does not exist")
 
+	// ErrUnknownPartition: the topic was deleted, and made again with fewer partitions.
+	ErrUnknownPartition = errors.New("partition does not exist")
+
 	// ErrOffsetOutOfRange: the log does not hold that offset, because retention has removed
 	// it, or because the topic is another one than before. Retrying does not help: whoever
 	// asked has to get the records from elsewhere (the store) or start at another offset.

@@ -71,6 +71,37 @@ func TestSubscriber_TopicDeletedAndMadeAgain_IsToldThatItsOffsetIsGone(t *testin
 	read("new")
 }
 
+func TestSubscriber_TopicMadeAgainWithFewerPartitions_FailsLoudly(t *testing.T) {
+	c := testCluster(t, testservers.Kafka(t))
+	topic := makeTopic(t, c, Topic{Partitions: 4})
+	produce(t, makeProducer(t, c, topic), 3, "0")
+	failed := make(chan error, 1)
+	sub := NewSubscriber(c, SubscriberConfig{
+		Logger:       quiet,
+		OnFailure:    func(_ string, err error) { failed <- err },
+		OnOutOfRange: func(context.Context, string, int, int64) (int64, error) { return 0, nil },
+	})
+	defer sub.Close()
+	messages, err := sub.Subscribe(testContext(t), topic)
+	must(t, err)
+	select {
+	case msg := <-messages:
+		msg.Ack()
+	case <-testContext(t).Done():
+		t.Fatal("nothing came")
+	}
+	deleteTopic(t, c, topic)
+	makeTopic(t, c, Topic{Name: topic, Partitions: 2})
+	select {
+	case err := <-failed:
+		if !errors.Is(err, ErrUnknownPartition) {
+			t.Errorf("failed with %v, want %v", err, ErrUnknownPartition)
+		}
+	case <-testContext(t).Done():
+		t.Fatal("it waits for partitions that there are no more")
+	}
+}
+
 func TestProducer_TopicDeleted_SaysSoAndStoresNothingInTheNextOne(t *testing.T) {
 	c := testCluster(t, testservers.Kafka(t))
 	topic := makeTopic(t, c, Topic{})

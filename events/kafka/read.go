@@ -59,14 +59,14 @@ func (c *Cluster) Offsets(ctx context.Context, topic string) (map[int]Offsets, e
 			Topics: map[string][]kafka.OffsetRequest{topic: wanted},
 		})
 		if err != nil {
-			return err
+			return fewer(ctx, client, topic, n-1, err)
 		}
 		for _, p := range answer.Topics[topic] {
 			if errors.Is(p.Error, kafka.Unknown) { // kafka-go's word for one of its requests that failed
 				return fmt.Errorf("partition %d: no answer", p.Partition)
 			}
 			if p.Error != nil {
-				return fmt.Errorf("partition %d: %w", p.Partition, p.Error)
+				return fewer(ctx, client, topic, n-1, fmt.Errorf("partition %d: %w", p.Partition, p.Error))
 			}
 			found[p.Partition] = Offsets{First: p.FirstOffset, End: p.LastOffset}
 		}
@@ -85,7 +85,7 @@ func (c *Cluster) Offsets(ctx context.Context, topic string) (map[int]Offsets, e
 // about maxBytes of them (Kafka answers whole batches). It also returns the partition's end,
 // the offset of the next record to be stored. Moved leaders and lost connections are waited
 // out until ctx ends. ErrOffsetOutOfRange when the log does not hold offset (its end counts
-// as held).
+// as held), ErrUnknownPartition when the topic, made again meanwhile, has fewer partitions.
 func (c *Cluster) Fetch(ctx context.Context, topic string, partition int, offset int64, maxWait time.Duration, maxBytes int) ([]Record, int64, error) {
 	if offset < 0 {
 		return nil, 0, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, offset, ErrOffsetOutOfRange)
@@ -99,7 +99,7 @@ func (c *Cluster) Fetch(ctx context.Context, topic string, partition int, offset
 				Topic: topic, Partition: partition, Offset: offset,
 				MinBytes: 1, MaxBytes: int64(maxBytes), MaxWait: max(maxWait, quickWait),
 			})
-			return err
+			return fewer(ctx, client, topic, partition, err)
 		})
 		if err != nil {
 			return nil, 0, fmt.Errorf("partition %d at offset %d: %w", partition, offset, err)
@@ -109,6 +109,22 @@ func (c *Cluster) Fetch(ctx context.Context, topic string, partition int, offset
 		}
 		offset = next // Only marks of a transaction stood there.
 	}
+}
+
+// fewer makes a lasting error of a broker's not knowing the last partition that is asked for, where it knows the
+// topic: that was deleted, and made again with fewer. Else err is returned as it is.
+func fewer(ctx context.Context, client *kafka.Client, topic string, last int, err error) error {
+	if !errors.Is(err, kafka.UnknownTopicOrPartition) && !errors.Is(err, protocol.ErrNoPartition) {
+		return err
+	}
+	answer, unanswered := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+	if unanswered != nil || len(answer.Topics) != 1 || answer.Topics[0].Error != nil {
+		return err
+	}
+	if n := len(answer.Topics[0].Partitions); n > 0 && last >= n {
+		return fmt.Errorf("%w: topic %s has %d of them, and no %d", ErrUnknownPartition, topic, n, last)
+	}
+	return err
 }
 
 // fetchOnce also returns the offset to go on from, which lies beyond the last record when

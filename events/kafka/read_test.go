@@ -289,7 +289,8 @@ func TestEnsureTopic_WhatDoesNotFit_IsRefusedSayingWhatToDo(t *testing.T) {
 		topic Topic
 		want  []string
 	}{
-		{Topic{Name: twelve, Partitions: 6}, []string{"has 12 partitions, not 6", "--kafka-partitions 12"}},
+		{Topic{Name: twelve, Partitions: 6}, []string{"has 12 partitions, not 6", "if it was made with 12", "--kafka-partitions 12", "if it was made with 6 and somebody has added the others"}},
+		{Topic{Name: twelve, Partitions: 24}, []string{"has 12 partitions, not 24: start with --kafka-partitions 12, or use another"}},
 		{Topic{Name: compacted, Partitions: 12}, []string{"compacted", "cleanup.policy=delete"}},
 		{Topic{Name: both, Partitions: 12}, []string{"compacted", "cleanup.policy=delete"}},
 		{Topic{Name: "none"}, []string{"at least one partition"}},

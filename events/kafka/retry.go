@@ -126,7 +126,7 @@ func (c *Cluster) answered(what string, pause time.Duration) {
 // transient tells an error that may be gone at the next try, with fresh metadata. What is
 // not an answer of the broker (connection refused, reset, timed out) always is one.
 func transient(err error) bool {
-	if errors.Is(err, ErrClosed) || errors.Is(err, ErrUnknownTopic) || errors.Is(err, ErrOffsetOutOfRange) ||
+	if errors.Is(err, ErrClosed) || errors.Is(err, ErrUnknownTopic) || errors.Is(err, ErrUnknownPartition) || errors.Is(err, ErrOffsetOutOfRange) ||
 		errors.Is(err, ErrLogin) || errors.Is(err, ErrTLS) {
 		return false
 	}

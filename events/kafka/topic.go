@@ -85,10 +85,16 @@ func (c *Cluster) EnsureTopic(ctx context.Context, topic Topic) error {
 	if err != nil {
 		return err
 	}
-	if found != topic.Partitions {
+	switch {
+	case found < topic.Partitions:
 		return fmt.Errorf("topic %s has %d partitions, not %d: start with --kafka-partitions %d, or use another --kafka-topic"+
 			" (the number cannot change: it decides which partition a tenant's events are in)",
 			topic.Name, found, topic.Partitions, found)
+	case found > topic.Partitions: // which Kafka lets anybody do who administers it, and nobody take back
+		return fmt.Errorf("topic %s has %d partitions, not %d: if it was made with %d, start with --kafka-partitions %d, or use another --kafka-topic;"+
+			" if it was made with %d and somebody has added the others, stop the catalogues, delete the topic, start them: it is made anew and filled from the store"+
+			" (the number cannot change: it decides which partition a tenant's events are in)",
+			topic.Name, found, topic.Partitions, found, found, topic.Partitions)
 	}
 	return c.checkTopic(ctx, topic)
 }
