@@ -93,6 +93,9 @@ func (i *Inspection) WriteCopy(ctx context.Context, w io.Writer, region string) 
 			if err != nil {
 				return records, err
 			}
+			if out.err != nil {
+				return records, out.err
+			}
 			records += uint64(n)
 			if from = next; len(out.block) < copyBlock {
 				continue
@@ -145,6 +148,12 @@ func (c *copyWriter) json(v any) error {
 }
 
 func (c *copyWriter) add(key, value []byte) {
+	if len(key) > maxCopyKey || len(value) > maxValue { // which nobody could read back
+		if c.err == nil {
+			c.err = fmt.Errorf("%w: a record of %d octets under %.100q: verify it and repair it first", ErrDamaged, len(value), key)
+		}
+		return
+	}
 	c.block = binary.AppendUvarint(c.block, uint64(len(key)))
 	c.block = binary.AppendUvarint(c.block, uint64(len(value)))
 	c.block = append(append(c.block, key...), value...)
