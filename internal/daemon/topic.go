@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// clockSkew is how far the clocks of two catalogues may differ: times in the log go back by that.
+	// clockSkew is how far the clocks of two catalogues may differ, that are right otherwise: what happened since a time may say
+	// that it happened before it.
 	clockSkew = time.Minute
 	// bookmarkEvery is how often a replay notes how far it is: what a kill repeats of it at most.
 	bookmarkEvery = time.Second
@@ -69,6 +70,7 @@ func (r *topicReplayer) run(ctx context.Context, what adminapi.TopicReplay, told
 		begin.After = what.Since - 1
 	}
 	if !what.SinceTime.IsZero() {
+		r.log.Info("looking for the first event that is to be published again", "since", what.SinceTime)
 		if begin.After, err = positionBefore(ctx, r.store, head.Position, what.SinceTime.Add(-clockSkew)); err != nil {
 			return adminapi.TopicProgress{}, err
 		}
@@ -197,21 +199,27 @@ func (r *topicReplayer) stream(ctx context.Context, id events.TenantID) (func(co
 	}, nil
 }
 
-// positionBefore is the position before the first event that happened at a time or after, found by halving
-// the log: its times grow, but for what the clocks of catalogues differ.
+// sinceRead is how many events are looked at together.
+const sinceRead = 1000
+
+// positionBefore is the position before the first event that happened at a time or after. The log is read up to there: its times are
+// those of the machines that made the events, and where one of these had a wrong clock for a while they do
+// not grow, so that halving the log could end behind events that are meant.
 func positionBefore(ctx context.Context, store events.Store, head uint64, at time.Time) (uint64, error) {
-	low, high := uint64(0), head // the event behind low may be the one; that behind high is it, or is not there
-	for low < high {
-		middle := low + (high-low)/2
-		page, err := store.After(ctx, middle, 1)
+	for position := uint64(0); position < head; {
+		page, err := store.After(ctx, position, sinceRead)
 		if err != nil {
 			return 0, fmt.Errorf("find the position of %s: %w", at.Format(time.RFC3339), err)
 		}
-		if len(page) == 1 && page[0].Time.Before(at) {
-			low = middle + 1
-		} else {
-			high = middle
+		for _, e := range page {
+			if !e.Time.Before(at) {
+				return e.Position - 1, nil
+			}
+			position = e.Position
+		}
+		if len(page) == 0 {
+			break
 		}
 	}
-	return low, nil
+	return head, nil
 }

@@ -196,3 +196,22 @@ func TestPositionBefore_IsTheOneBeforeTheFirstEventOfTheTime(t *testing.T) {
 		}
 	}
 }
+
+// A machine had a wrong clock for a while.
+func TestPositionBefore_OfALogWhoseTimesGoBack_LeavesNothingOut(t *testing.T) {
+	log := clocked{}
+	for i := range 1000 {
+		minute := 1000 + i
+		if i >= 480 && i < 520 {
+			minute -= 700
+		}
+		log.minutes = append(log.minutes, minute)
+	}
+	for i, minute := range log.minutes {
+		at := time.Unix(int64(minute)*60, 0)
+		got, err := positionBefore(t.Context(), log, uint64(len(log.minutes)), at)
+		if err != nil || got > uint64(i) {
+			t.Fatalf("since minute %d: begins behind position %d, %v, and leaves out the event at %d", minute, got, err, i+1)
+		}
+	}
+}
