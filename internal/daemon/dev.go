@@ -268,15 +268,35 @@ func (d *Dev) Announce() error {
 	}
 	b = append(b, '\n')
 	path := filepath.Join(d.cfg.DataDir, AddressFile)
-	// By renaming, so that nobody reads half of it.
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
 		return fmt.Errorf("write the address file: %w", err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write the address file: %w", err)
+	_, err = f.Write(b)
+	if err == nil {
+		_, err = lockFile(f) // while it is held, what is in it is so
 	}
+	if err == nil {
+		err = os.Rename(path+".new", path) // so that nobody reads half of it
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write the address file: %w", err), f.Close())
+	}
+	d.onClose(f.Close)
 	d.announced = b
 	return nil
+}
+
+// announced tells that the dev that wrote the address file of a data directory runs. One that was killed leaves the file, and its
+// process ID and port to others.
+func announced(dataDir string) bool {
+	f, err := os.Open(filepath.Join(dataDir, AddressFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	free, err := lockFile(f)
+	return err == nil && !free
 }
 
 // unannounce removes the address file, unless it is that of the next dev by now, which had been waiting for the store.

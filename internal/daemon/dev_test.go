@@ -299,6 +299,34 @@ func TestReadAddresses_OfAFileThatIsNone_IsAnError(t *testing.T) {
 	}
 }
 
+// A dev was killed, and another, on another directory, has its port now.
+func TestOpenReplay_DoesNotAskWhoeverAnswersWhereAKilledDevWas(t *testing.T) {
+	other := open(t, config(t.TempDir()))
+	if err := other.Announce(); err != nil {
+		t.Fatal(err)
+	}
+	if !announced(other.cfg.DataDir) {
+		t.Error("a dev that runs is taken for one that has ended")
+	}
+	b, err := os.ReadFile(filepath.Join(other.cfg.DataDir, AddressFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, AddressFile), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenReplay(t.Context(), ReplayConfig{Region: "eu-west", DataDir: dir, New: true, Logger: slog.New(slog.DiscardHandler)})
+	if !errors.Is(err, ErrNoSource) && (err == nil || !strings.Contains(err.Error(), "no region has ever run")) {
+		t.Errorf("got %v, want that there is no source", err)
+	}
+	if err == nil {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestOpenDev_RemovesTheAddressesOfOneThatWasKilled(t *testing.T) {
 	cfg := config(t.TempDir())
 	path := filepath.Join(cfg.DataDir, AddressFile)

@@ -67,6 +67,11 @@ func OpenReplay(ctx context.Context, cfg ReplayConfig) (_ *Replay, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	if err == nil && !announced(cfg.DataDir) {
+		// Its port may be another dev's by now, with another store.
+		cfg.Logger.Warn("the dev that left its addresses has ended: not asking who answers there now", "file", filepath.Join(cfg.DataDir, AddressFile), "pid", running.PID)
+		running = Addresses{}
+	}
 	if r.known, _ = recall(cfg.DataDir, cfg.Region); r.known.Partitions > 0 {
 		r.cfg.Partitions = r.known.Partitions
 	}
