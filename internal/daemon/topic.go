@@ -27,6 +27,8 @@ const (
 	// bookmarks are how many replays that were broken off can be gone on with: what they take together is less than
 	// the 4096 octets that Kafka keeps.
 	bookmarks = 8
+	// bookmarkAge is how long one can be gone on with: after that the topic may have lost again what was published then.
+	bookmarkAge = 24 * time.Hour
 )
 
 // topicReplayer has the relay publish events again, and goes on where the same was broken off.
@@ -47,6 +49,7 @@ type bookmark struct {
 	Tenant    events.TenantID `json:"tenant,omitzero"`
 	Position  uint64          `json:"position"`
 	UpTo      uint64          `json:"up_to"`
+	At        int64           `json:"at"` // when that was, in seconds since 1970
 	// Ends is the sum of where the partitions ended. A topic that has come less far is another one,
 	// which holds nothing of what was replayed.
 	Ends int64 `json:"ends"`
@@ -54,6 +57,12 @@ type bookmark struct {
 
 func (b bookmark) of(what adminapi.TopicReplay, store uuid.UUID) bool {
 	return b.Store == store && b.Since == what.Since && b.SinceTime.Equal(what.SinceTime) && b.Tenant == what.Tenant
+}
+
+// tooOld tells that a bookmark is of a day before, or of a clock that was ahead.
+func (b bookmark) tooOld(now time.Time) bool {
+	age := now.Sub(time.Unix(b.At, 0))
+	return age > bookmarkAge || age < -clockSkew
 }
 
 // group is under which name bookmarks are kept.
@@ -155,7 +164,7 @@ func (r *topicReplayer) marks(ctx context.Context) (all []bookmark) {
 		r.log.Warn("cannot find out how far the replays before this one came: beginning anew", "group", r.group(), "err", err)
 		return nil
 	}
-	return slices.DeleteFunc(all, func(b bookmark) bool { return ends < b.Ends })
+	return slices.DeleteFunc(all, func(b bookmark) bool { return ends < b.Ends || b.tooOld(time.Now()) })
 }
 
 // setMarks notes how far a replay is, beside others. One that has come to its end is forgotten.
@@ -166,6 +175,7 @@ func (r *topicReplayer) setMarks(ctx context.Context, b bookmark, others []bookm
 	if b.Ends, err = r.ends(ctx); err != nil {
 		return err
 	}
+	b.At = time.Now().Unix()
 	all := slices.Clone(others)
 	if b.Position < b.UpTo {
 		all = slices.Insert(all, 0, b)

@@ -215,3 +215,12 @@ func TestPositionBefore_OfALogWhoseTimesGoBack_LeavesNothingOut(t *testing.T) {
 		}
 	}
 }
+
+func TestBookmark_OfADayBefore_OrOfAClockThatWasAhead_IsNotGoneOnWith(t *testing.T) {
+	made := time.Unix(1_800_000_000, 0)
+	for age, want := range map[time.Duration]bool{0: false, 23 * time.Hour: false, 25 * time.Hour: true, -time.Second: false, -time.Hour: true} {
+		if got := (bookmark{At: made.Unix()}).tooOld(made.Add(age)); got != want {
+			t.Errorf("after %s: too old %t, want %t", age, got, want)
+		}
+	}
+}
