@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -38,6 +39,8 @@ type topicReplayer struct {
 	cluster *kafka.Cluster
 	topic   string
 	log     *slog.Logger
+
+	one sync.Mutex // held until a replay has noted how far it was, which the next one goes by
 }
 
 // bookmark is how far a replay has come. A list of them, one for each that was broken off, is kept in Kafka, so that
@@ -70,6 +73,10 @@ func (r *topicReplayer) group() string { return "tenantry-replay-" + r.topic }
 
 // run is adminapi.Config's ReplayTopic.
 func (r *topicReplayer) run(ctx context.Context, what adminapi.TopicReplay, told func(adminapi.TopicProgress) error) (adminapi.TopicProgress, error) {
+	if !r.turn(ctx) {
+		return adminapi.TopicProgress{}, adminapi.ErrReplaying
+	}
+	defer r.one.Unlock()
 	head, err := r.store.Head(ctx)
 	if err != nil {
 		return adminapi.TopicProgress{}, err
@@ -131,6 +138,23 @@ func (r *topicReplayer) run(ctx context.Context, what adminapi.TopicReplay, told
 		err = fmt.Errorf("%w: %w", adminapi.ErrReplaying, err)
 	}
 	return progress(end), err
+}
+
+// turn waits a little for a replay that is at its end: whoever has stopped one may begin it again at once.
+func (r *topicReplayer) turn(ctx context.Context) bool {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(bookmarkTime); !r.one.TryLock(); {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-again.C:
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 // whyNotLeading is for whoever has to do something about it.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -162,6 +163,26 @@ func TestDev_ReplayStoppedBetweenTwoBookmarks_GoesOnBehindWhatWasTold(t *testing
 	if err := json.Unmarshal([]byte(publishAgain(t, d, "")[0]), &next, json.MatchCaseInsensitiveNames(true)); err != nil || next.From <= at {
 		t.Errorf("it was told of position %d, and goes on at %d (%v)", at, next.From, err)
 	}
+}
+
+// Whoever stops a replay, and begins it again at once, must neither be refused for the one that ends, nor go by what that
+// has not noted yet.
+func TestTopicReplayer_WhileTheOneBeforeEnds_WaitsForItALittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(topicReplayer)
+		r.one.Lock()
+		time.AfterFunc(bookmarkTime/2, r.one.Unlock)
+		if began := time.Now(); !r.turn(t.Context()) || time.Since(began) < bookmarkTime/2 {
+			t.Errorf("got no turn, or before the other had ended: after %s", time.Since(began))
+		}
+		// It has it now.
+		if began := time.Now(); r.turn(t.Context()) || time.Since(began) < bookmarkTime {
+			t.Errorf("got a turn beside another that does not end, or gave up after %s", time.Since(began))
+		}
+		if _, err := r.run(t.Context(), adminapi.TopicReplay{}, nil); !errors.Is(err, adminapi.ErrReplaying) {
+			t.Errorf("got %v, want ErrReplaying", err)
+		}
+	})
 }
 
 func clusterOf(t *testing.T, d *Dev) *kafka.Cluster {
