@@ -510,13 +510,13 @@ func TestProjector_NotReadyBeforeItHasCaughtUp(t *testing.T) {
 	checkEquals(t, p.Live(), log)
 }
 
-func TestProjector_NoCopyAndNoSource_SaysThatItIsBeingBuilt(t *testing.T) {
+func TestProjector_NoCopyAndNoSource_SaysThatItIsBeingBuiltAndWhatThatWaitsFor(t *testing.T) {
 	s := newStage(t, roster(t, 1))
 	s.source.away = true
 	p, _ := s.start(Config{Patience: time.Millisecond})
 	s.await("a reason", func() bool {
 		err := p.Ready()
-		return err != nil && strings.Contains(err.Error(), "being built")
+		return err != nil && strings.Contains(err.Error(), "being built from the source of truth, which waits: ") && strings.Contains(err.Error(), errAway.Error())
 	})
 	if _, err := p.Live().Lookup(hostname(t, "t0.example")); !errors.Is(err, readmodel.ErrNoModel) {
 		t.Errorf("got %v, want ErrNoModel", err)

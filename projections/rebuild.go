@@ -40,10 +40,12 @@ func (p *Projector) rebuildNow(ctx context.Context) error {
 	}
 	var partitions int
 	if err := patiently(ctx, p.log, "read the source of truth and the topic for a new read model", func() (err error) {
-		if _, err = p.cfg.Source.Head(ctx); err != nil {
-			return err
+		if _, err = p.cfg.Source.Head(ctx); err == nil {
+			partitions, err = p.cfg.Cluster.Partitions(ctx, p.cfg.Topic)
 		}
-		partitions, err = p.cfg.Cluster.Partitions(ctx, p.cfg.Topic)
+		if err != nil && p.live.Model() == nil {
+			p.setBuilding("the region's read model is being built from the source of truth, which waits: %v", err)
+		}
 		return err
 	}); err != nil {
 		return err
