@@ -92,7 +92,10 @@ func (m *Model) closeBadger() error {
 	go func() { closed <- m.db.Close() }()
 	select {
 	case err := <-closed:
-		return errors.Join(lost, err)
+		if lost != nil {
+			return lost // what it says besides is that it misses its files
+		}
+		return err
 	case <-time.After(closeTime):
 		return fmt.Errorf("%w: %s cannot be written, for %s now", ErrNotClosed, m.cfg.Dir, closeTime)
 	}
