@@ -211,6 +211,28 @@ func TestStatus_OfACopyThatIsBeingBuilt_SaysThatItsStalenessIsUnknown(t *testing
 	}
 }
 
+func TestStatus_OfARegionThatIsNotWell_SaysWhatIsWrongBelowTheTable(t *testing.T) {
+	for answer, want := range map[string]string{
+		`"ready":true,"notice":"gen-0002 is not served any more: it is damaged"`:                                                                     "eu-west: gen-0002 is not served any more: it is damaged\n",
+		`"ready":true,"not_following":"the disk is full"`:                                                                                            "eu-west: it is not kept up to date: the disk is full\n",
+		`"ready":true,"verified":{"at":"2026-11-21T03:00:00Z","result":"different","position":7,"different":3,"healed":2}`:                           "eu-west: 1 stream not what the source says, at position 7 on 2026-11-21T03:00:00Z: 'tenantry replay --region eu-west --verify' names what is different\n",
+		`"ready":true,"verified":{"at":"2026-11-21T03:00:00Z","result":"failed","position":0,"different":0,"healed":0,"error":"the source is away"}`: "eu-west: it could not be compared with the source on 2026-11-21T03:00:00Z: the source is away\n",
+		`"ready":true,"verified":{"at":"2026-11-21T03:00:00Z","result":"different","position":7,"different":3,"healed":3}`:                           "",
+		`"ready":true,"verified":{"at":"2026-11-21T03:00:00Z","result":"equal","position":7,"different":0,"healed":0}`:                               "",
+	} {
+		server := httptest.NewServer(answering(200, "application/json", `{"region":"eu-west","node":"n","position":3,"staleness_ms":4,"quarantined":[],`+answer+`}`))
+		r := tenantry(t, "status", "--query", server.URL).exits(exitDone)
+		server.Close()
+		lines := strings.SplitAfterN(r.stdout, "\n", 3)
+		if len(lines) != 3 || lines[2] != want {
+			t.Errorf("%s: got\n%s\nwant below the table %q", answer, r.stdout, want)
+		}
+	}
+	building := httptest.NewServer(answering(200, "application/json", `{"region":"eu-west","node":"n","ready":false,"not_ready":"1 of 2 events read","position":0,"quarantined":[]}`))
+	defer building.Close()
+	tenantry(t, "status", "--query", building.URL).exits(exitFailed, "region eu-west at "+building.URL+" is not ready: 1 of 2 events read\n")
+}
+
 func TestStatus_WhereNobodyAnswers_IsAnErrorAndNoTable(t *testing.T) {
 	r := tenantry(t, "status", "--query", "http://127.0.0.1:1").exits(exitFailed, "tenantry: no answer from http://127.0.0.1:1 (connection refused)", "--query or --data-dir")
 	if r.stdout != "" || strings.Contains(r.stderr, "--admin") {

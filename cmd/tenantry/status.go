@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -20,7 +21,9 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show every region's position, lag and health",
 		Long: `Asks the query API of every region of the dev running on --data-dir, or of the one given
-with --query. Exit code 1 where one does not answer or is not ready.`,
+with --query. Below the table stands what else is to be known: why a region is not kept up to date, or
+serves another generation, and what its last comparison with the source has found. Exit code 1
+where one does not answer or is not ready.`,
 		Example: "  tenantry status\n  tenantry status --query http://127.0.0.1:8081 --output json",
 		Args:    takesNone,
 		RunE:    runStatus,
@@ -40,6 +43,39 @@ type regionStatus struct {
 	Position    uint64           `json:"position"`
 	StalenessMS *int64           `json:"staleness_ms"` // nil: not known
 	Quarantined []jsontext.Value `json:"quarantined"`
+
+	NotReady    string `json:"not_ready"`     // why
+	NotFollowed string `json:"not_following"` // why the copy is not kept up to date
+	Notice      string `json:"notice"`        // why another generation is served than before the start
+	Verified    *struct {
+		At        time.Time `json:"at"`
+		Result    string    `json:"result"`
+		Position  uint64    `json:"position"`
+		Different int       `json:"different"`
+		Healed    int       `json:"healed"`
+		Error     string    `json:"error"`
+	} `json:"verified"` // nil: it was not compared with the source yet
+}
+
+// remarks are what an operator has to know of a region besides its row, a line each.
+func (s *regionStatus) remarks() string {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, s.Region+": "+format+"\n", args...) }
+	if s.NotFollowed != "" {
+		say("it is not kept up to date: %s", s.NotFollowed)
+	}
+	if s.Notice != "" {
+		say("%s", s.Notice)
+	}
+	switch v := s.Verified; {
+	case v == nil:
+	case v.Result == "different" && v.Different > v.Healed:
+		say("%s not what the source says, at position %d on %s: 'tenantry replay --region %s --verify' names what is different", counting(uint64(v.Different-v.Healed), "stream"),
+			v.Position, v.At.Format(time.RFC3339), s.Region)
+	case v.Result == "failed":
+		say("it could not be compared with the source on %s: %s", v.At.Format(time.RFC3339), v.Error)
+	}
+	return b.String()
 }
 
 // unanswered stands for a region that says nothing, among the others' answers.
@@ -58,7 +94,7 @@ func runStatus(cmd *cobra.Command, _ []string) error {
 	var failed []error
 	var all []any
 	var table bytes.Buffer
-	answers := 0
+	answers, remarks := 0, ""
 	w := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "REGION\tREADY\tPOSITION\tSTALENESS\tQUARANTINED\tGENERATION\tNODE\tURL")
 	for _, name := range slices.Sorted(maps.Keys(urls)) {
@@ -72,8 +108,10 @@ func runStatus(cmd *cobra.Command, _ []string) error {
 		answers++
 		all = append(all, raw)
 		if !s.Ready {
-			failed = append(failed, fmt.Errorf("region %s at %s is not ready: %s/readyz?verbose says why", s.Region, urls[name], urls[name]))
+			why := cmp.Or(s.NotReady, urls[name]+"/readyz?verbose says why")
+			failed = append(failed, fmt.Errorf("region %s at %s is not ready: %s", s.Region, urls[name], why))
 		}
+		remarks += s.remarks()
 		staleness := "unknown"
 		if s.StalenessMS != nil {
 			staleness = (time.Duration(*s.StalenessMS) * time.Millisecond).String()
@@ -85,7 +123,7 @@ func runStatus(cmd *cobra.Command, _ []string) error {
 	case asJSON(cmd):
 		err = printJSON(cmd, all)
 	case answers > 0: // else the errors say it all
-		err = errors.Join(w.Flush(), printf(cmd, "%s", &table))
+		err = errors.Join(w.Flush(), printf(cmd, "%s%s", &table, remarks))
 	}
 	return errors.Join(append(failed, err)...)
 }
