@@ -14,6 +14,8 @@ type Check struct {
 	Name string // one word, as /readyz?verbose lists it
 	// Ready is nil, or why it is not ready; that text is shown to whoever asks.
 	Ready func(ctx context.Context) error
+	// Trouble is what is wrong and no reason to take no commands, "" where nothing is; shown as well. It may be nil.
+	Trouble func() string
 }
 
 // checkPatience is how long one check may take.
@@ -26,7 +28,7 @@ func (a *api) livez(c echo.Context) error { return c.String(http.StatusOK, "ok\n
 // where something is wrong, or where ?verbose asks for it.
 func (a *api) readyz(c echo.Context) error {
 	checks := append([]Check{{Name: "store", Ready: a.storeReady}}, a.checks...)
-	var lines strings.Builder
+	var lines, troubles strings.Builder
 	ready := true
 	for _, check := range checks {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), checkPatience)
@@ -38,11 +40,17 @@ func (a *api) readyz(c echo.Context) error {
 			continue
 		}
 		lines.WriteString("[+]" + check.Name + " ok\n")
+		if check.Trouble != nil {
+			if what := check.Trouble(); what != "" {
+				troubles.WriteString("[!]" + check.Name + " " + oneLine(what) + "\n")
+			}
+		}
 	}
 	// A store without room is no reason to get no traffic: what it has can be read, and is.
 	if err := a.storeRoom(c.Request().Context()); err != nil && ready {
-		lines.WriteString("[!]store takes no commands: " + oneLine(err.Error()) + "\n")
+		troubles.WriteString("[!]store takes no commands: " + oneLine(err.Error()) + "\n")
 	}
+	lines.WriteString(troubles.String())
 	_, verbose := c.QueryParams()["verbose"]
 	switch {
 	case !ready:

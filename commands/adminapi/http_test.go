@@ -423,8 +423,9 @@ func TestProblems_EveryRefusalHasItsOwnTypeAndA4xx(t *testing.T) {
 
 func TestHealth_LivezReadyzAndMetrics(t *testing.T) {
 	var relay error
+	trouble := ""
 	s := newServer(t, func(c *adminapi.Config) {
-		c.Checks = []adminapi.Check{{Name: "relay", Ready: func(context.Context) error { return relay }}}
+		c.Checks = []adminapi.Check{{Name: "relay", Ready: func(context.Context) error { return relay }, Trouble: func() string { return trouble }}}
 	})
 	if got := s.get("/livez").want(200).body; got != "ok\n" {
 		t.Errorf("got %q", got)
@@ -433,6 +434,10 @@ func TestHealth_LivezReadyzAndMetrics(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if got, want := s.get("/readyz?verbose").want(200).body, "[+]store ok\n[+]relay ok\nready\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	trouble = "publishes nothing now:\nKafka is away"
+	if got, want := s.get("/readyz?verbose").want(200).body, "[+]store ok\n[+]relay ok\n[!]relay publishes nothing now: Kafka is away\nready\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	relay = errors.New("Kafka is away\nsince 12:00")

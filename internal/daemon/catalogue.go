@@ -128,6 +128,11 @@ func relayReady(r *relay.Relay) adminapi.Check {
 			return errors.New(s.Error)
 		}
 		return nil
+	}, Trouble: func() string {
+		if s := r.Status(); s.State == relay.StateStalled || s.State == relay.StateFailing {
+			return "publishes nothing now: " + s.Error
+		}
+		return ""
 	}}
 }
 

@@ -45,6 +45,7 @@ func TestPromise4_StartedWhileKafkaIsAway_TakesCommandsAndServesItsCopy(t *testi
 			t.Errorf("%s: got %d %v %s, want the copy it has", region, status, err, body)
 		}
 	}
+	becomes(t, d.Addresses().Admin+"/readyz?verbose", http.StatusOK, "[!]relay publishes nothing now: ")
 }
 
 func TestOpenDev_WithoutItsStoreButWithWhatWasMadeFromIt_IsRefusedAndChangesNothing(t *testing.T) {
