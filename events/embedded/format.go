@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/tenantry/tenantry/internal/durable"
 )
 
 // format is the version of the layout in doc.go. Raise it with any change that a program
@@ -57,7 +59,7 @@ func mark(dir string) error {
 		return fmt.Errorf("open event store: %w", err)
 	}
 	for _, e := range entries {
-		if e.Name() != formatFile+newSuffix {
+		if e.Name() != formatFile+durable.Suffix {
 			return fmt.Errorf("open event store: %s holds other files (%s) and no event store: give an empty directory", dir, e.Name())
 		}
 	}
@@ -66,31 +68,8 @@ func mark(dir string) error {
 
 // writeFile replaces a file of the directory as a whole and for good.
 func writeFile(dir, name, text string) error {
-	path := filepath.Join(dir, name)
-	f, err := os.Create(path + newSuffix)
-	if err != nil {
+	if err := durable.Replace(filepath.Join(dir, name), []byte(text)); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
-	}
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if err := os.Rename(path+newSuffix, path); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return syncDir(dir)
-}
-
-// newSuffix is of a file that is not whole yet.
-const newSuffix = ".new"
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync directory: %w", err)
 	}
 	return nil
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/internal/durable"
 )
 
 // knownDir is where a data directory says which regions ran on it, a file for each: what of
@@ -58,13 +60,7 @@ func remember(dataDir, region string, k knownRegion) error {
 	path := filepath.Join(dir, region)
 	b, err := json.Marshal(k)
 	if err == nil {
-		err = writeSynced(path+".new", append(b, '\n'))
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err == nil {
-		err = syncDir(dir)
+		err = durable.Replace(path, append(b, '\n'))
 	}
 	return err
 }
@@ -137,24 +133,4 @@ func (p *process) rememberRegion(cfg *RegionConfig) {
 			}
 		}
 	})
-}
-
-func writeSynced(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -43,6 +43,10 @@ var table = []row{
 		why:  "names moments to die at; it is nothing in what we ship",
 	},
 	{
+		path: "internal/durable",
+		why:  "writes files so that a power cut spares them; what they say is for the caller to know",
+	},
+	{
 		path: "internal/giveway",
 		why:  "counts the look-ups of the process, which know nothing of the bulk work that waits for them",
 	},
@@ -92,7 +96,7 @@ var table = []row{
 	},
 	{
 		path: "events/embedded",
-		may:  []string{"events", "internal/appendqueue", "internal/diskspace", "internal/crashpoint"},
+		may:  []string{"events", "internal/appendqueue", "internal/diskspace", "internal/crashpoint", "internal/durable"},
 		why:  "a store keeps events; it neither decides them nor knows who reads them",
 	},
 	{
@@ -127,7 +131,7 @@ var table = []row{
 	},
 	{
 		path: "projections/readmodel",
-		may:  []string{"events", "internal/diskspace", "internal/crashpoint", "internal/giveway"},
+		may:  []string{"events", "internal/diskspace", "internal/crashpoint", "internal/giveway", "internal/durable"},
 		why:  "documents, indexes and checkpoints; where the events came from is not its business, so that replay can write one too",
 	},
 	{
@@ -154,7 +158,7 @@ var table = []row{
 		may: []string{
 			"schemas", "events", "events/embedded", "events/postgres", "events/remote", "events/kafka", "events/relay",
 			"commands", "commands/adminapi", "projections", "projections/readmodel", "replay", "queryapi",
-			"internal/strictjson", "internal/problem", "internal/telemetry", "internal/broker",
+			"internal/durable", "internal/strictjson", "internal/problem", "internal/telemetry", "internal/broker",
 		},
 		why: "the wiring: the one place that sees all parts, so that no part needs to see another",
 	},

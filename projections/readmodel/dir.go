@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tenantry/tenantry/internal/durable"
 )
 
 // ErrNoGeneration says that a region's directory points to no generation: it is new, or was
@@ -91,7 +93,7 @@ func (d Dir) Promote(building string) (generation string, err error) {
 func (d Dir) promote(building, generation string) []step {
 	return []step{
 		func() error { return os.Rename(d.Path(building), d.Path(generation)) },
-		func() error { return syncDir(string(d)) },
+		func() error { return durable.SyncDir(string(d)) },
 	}
 }
 
@@ -245,31 +247,8 @@ func run(steps []step) error {
 func (d Dir) write(name, content string) []step {
 	path := d.Path(name)
 	return []step{
-		func() error { return writeSynced(path+suffixNew, content) },
+		func() error { return durable.Write(path+suffixNew, []byte(content)) },
 		func() error { return os.Rename(path+suffixNew, path) },
-		func() error { return syncDir(string(d)) },
+		func() error { return durable.SyncDir(string(d)) },
 	}
-}
-
-func writeSynced(path, content string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := f.WriteString(content); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return f.Close()
-}
-
-// syncDir makes a rename in the directory durable.
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

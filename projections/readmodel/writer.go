@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 
 	"github.com/tenantry/tenantry/internal/diskspace"
+	"github.com/tenantry/tenantry/internal/durable"
 )
 
 // Writer makes a whole model at once from records in the order of their keys, several times as fast
@@ -206,7 +207,7 @@ func (w *Writer) Finish(ctx context.Context, p *Progress, quarantined []Quaranti
 		return nil, fmt.Errorf("close %s: %w", w.cfg.Dir, err)
 	}
 	w.db = nil
-	if err := syncDir(w.cfg.Dir); err != nil {
+	if err := durable.SyncDir(w.cfg.Dir); err != nil {
 		return nil, err
 	}
 	return &w.sums, nil
