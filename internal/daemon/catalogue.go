@@ -129,7 +129,8 @@ func relayReady(r *relay.Relay) adminapi.Check {
 		}
 		return nil
 	}, Trouble: func() string {
-		if s := r.Status(); s.State == relay.StateStalled || s.State == relay.StateFailing {
+		// Of one that does not lead the error may be old: another publishes.
+		if s := r.Status(); s.Leading && (s.State == relay.StateStalled || s.State == relay.StateFailing) {
 			return "publishes nothing now: " + s.Error
 		}
 		return ""
