@@ -66,10 +66,16 @@ func (f *follower) follow(ctx context.Context) error {
 		gather(ctx, messages, batches)
 	}()
 	defer func() { cancel(); <-gathered }()
+	other := make(chan error, 1)
+	var watching sync.WaitGroup
+	watching.Go(func() { f.watchStore(ctx, other) })
+	defer func() { cancel(); watching.Wait() }()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
 	for {
 		select {
+		case err := <-other:
+			return err
 		case <-sweep.C:
 			if err := f.sweep(); err != nil {
 				return err
@@ -216,6 +222,24 @@ func (f *follower) checkStore(ctx context.Context, progress *readmodel.Progress)
 		return fmt.Errorf("%w: it is %s, the copy was made from %s", errOtherStore, head.StoreID, progress.StoreID)
 	}
 	return nil
+}
+
+// watchStore tells once the source is another store than the copy's. The topic mostly tells of that first; but its relay may be
+// down, or the source have been away when it was asked because of what the topic told.
+func (f *follower) watchStore(ctx context.Context, other chan<- error) {
+	ticker := time.NewTicker(max(f.cfg.Patience, 100*time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := f.checkStore(ctx, f.model.Progress()); err != nil {
+			other <- err
+			return
+		}
+	}
 }
 
 // searches is how many partitions are searched at a time. Each search is some dozen questions, one after the other.
@@ -409,6 +433,7 @@ func (f *follower) passOver(ctx context.Context, foreign []delivery) error {
 	}
 	what := topicOfAnother(f.cfg.Topic, foreign[0].record.StoreID, f.model.Progress().StoreID)
 	f.foreign.Store(&what)
+	f.marked.Store(false)
 	if first := foreign[0]; !f.toldForeign {
 		f.toldForeign = true
 		f.log.Warn("passing over records of another store; they are counted, and not told one by one",

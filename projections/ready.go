@@ -81,10 +81,11 @@ func (p *Projector) awaitReady(ctx context.Context) {
 
 // upstream is what is known of what a node follows.
 type upstream struct {
-	head  events.Head // of the source, when it was asked
-	known bool        // it was
-	asked bool        // the topic was
-	topic uuid.UUID   // another store, of which the topic told then; zero: it did not
+	head  events.Head           // of the source, when it was asked
+	known bool                  // it was
+	asked bool                  // the topic was
+	topic uuid.UUID             // another store, of which the topic told then; zero: it did not
+	ends  map[int]kafka.Offsets // of the topic then
 }
 
 // of tells that the source is known, and that it is the store that a copy is of.
@@ -96,9 +97,13 @@ func (u *upstream) of(progress *readmodel.Progress) bool {
 // to come first: without one this copy would be served, and grow old for ever.
 func (p *Projector) topicIsOurs(ctx context.Context, up *upstream, progress *readmodel.Progress) bool {
 	if !up.asked {
-		up.asked, up.topic = true, p.anotherInTopic(ctx, progress)
+		up.asked, up.topic, up.ends = true, p.anotherInTopic(ctx, progress), p.ends(ctx)
 	}
-	if f := p.current.Load(); up.topic == uuid.Nil || f != nil && f.marked.Load() {
+	if up.topic == uuid.Nil || up.topic == progress.StoreID {
+		return true
+	}
+	// One that stands before the other store's records says nothing.
+	if f := p.current.Load(); f != nil && f.marked.Load() && f.foreign.Load() == nil && !p.behind(up.ends) {
 		return true
 	}
 	p.setBuilding("%s", topicOfAnother(p.cfg.Topic, up.topic, progress.StoreID))

@@ -74,6 +74,58 @@ func TestProjector_WithACopyThatItHasServedBefore_ServesItWhileTheOtherIsBuilt(t
 	}
 }
 
+// The relay of the other store is down: no record tells of it after the source is back.
+func TestProjector_WhoseSourceComesBackAsAnotherStore_BuildsACopyOfThat(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		s, other := beside(t)
+		s.source.away = true
+		cfg := Config{Patience: 10 * time.Millisecond}
+		if known {
+			cfg.Served = other
+		}
+		p, stop := s.start(cfg)
+		if known {
+			s.await("ready", func() bool { return p.Ready() == nil })
+		} else {
+			s.awaitNotReady(p, "tells of store "+s.source.id.String())
+		}
+		s.source.mu.Lock()
+		s.source.away = false
+		s.source.mu.Unlock()
+		s.await("a copy of the source", func() bool { return p.Live().Progress().StoreID == s.source.id })
+		s.await("ready", func() bool { return p.Ready() == nil })
+		checkEquals(t, p.Live(), s.source.log)
+		stop()
+	}
+}
+
+func TestProjector_WhoseTopicWentOverToAnotherStore_IsNotReadyByItsOldWatermarks(t *testing.T) {
+	log := roster(t, 20)
+	s := newStage(t, log[:20])
+	s.publish(20)
+	p, stop := s.start(Config{})
+	s.awaitPosition(p, 20)
+	stop()
+	s.source.mu.Lock()
+	s.source.log = log[:40]
+	s.source.mu.Unlock()
+	s.publish(40) // watermarks and all
+	theirs := uuid.New()
+	for part := range partitions {
+		s.produce(part, watermark(theirs, part, events.Event{ID: uuid.New(), Position: 3}, 0, time.Now()).Record)
+	}
+	p, _ = s.start(Config{Patience: time.Millisecond})
+	s.awaitNotReady(p, "tells of store "+theirs.String())
+	s.await("position 40", func() bool { return p.Live().Progress().Position() >= 40 })
+	s.await("what the topic tells", func() bool { return p.Following() != nil })
+	s.awaitNotReady(p, "tells of store "+theirs.String())
+	s.source.mu.Lock()
+	s.source.log = log
+	s.source.mu.Unlock()
+	s.publish(len(log))
+	s.await("ready", func() bool { return p.Ready() == nil })
+}
+
 func TestProjector_WhoseTopicIsAnotherStores_IsNotReadyBeforeAWatermarkOfItsOwn(t *testing.T) {
 	log := roster(t, 5)
 	s := newStage(t, log)

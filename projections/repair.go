@@ -154,7 +154,7 @@ func (m *mender) all(ctx context.Context, repairs []Repair) (n int, err error) {
 			return n, err
 		}
 		switch err := m.one(ctx, r); {
-		case cannotBeStored(err), errors.Is(err, errNotBelieved): // of the others that says nothing
+		case cannotBeStored(err), errors.Is(err, errNotBelieved), errors.Is(err, errGoesOn): // of the others that says nothing
 			if left = append(left, Unmended{r.Stream, err}); len(left) > tellUnmended {
 				continue // a source that is wrong may be so of all
 			}

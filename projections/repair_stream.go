@@ -13,7 +13,7 @@ import (
 // one mends one stream in one update. What it has to know for that it learns as it goes: events that
 // the source has got meanwhile, and other streams that an entry names.
 func (m *mender) one(ctx context.Context, r Repair) error {
-	x := mending{mender: m, logs: make(map[events.StreamID][]events.Event), standing: make(map[uint64]events.StreamID), until: time.Now().Add(m.patience)}
+	x := mending{mender: m, logs: make(map[events.StreamID]told), standing: make(map[uint64]events.StreamID), until: time.Now().Add(m.patience)}
 	if !r.Stream.IsZero() {
 		x.wants.streams = []events.StreamID{r.Stream}
 		if err := x.learn(ctx); err != nil {
@@ -38,6 +38,9 @@ func (m *mender) one(ctx context.Context, r Repair) error {
 		if !errors.Is(err, errWanted) {
 			return err
 		}
+		if x.late && !time.Now().Before(x.until) {
+			return fmt.Errorf("%w: for %s it came further each time before the source had told of the stream", errGoesOn, m.patience)
+		}
 		if err := x.headTo(ctx, x.wants.head); err != nil {
 			return err
 		}
@@ -47,15 +50,25 @@ func (m *mender) one(ctx context.Context, r Repair) error {
 	}
 }
 
-var errWanted = errors.New("more has to be read first")
+var (
+	errWanted = errors.New("more has to be read first")
+	errGoesOn = errors.New("this copy goes on faster than the source answers")
+)
 
 // mending is what is known of the source while one stream is mended.
 type mending struct {
 	*mender
-	logs     map[events.StreamID][]events.Event // whole
-	standing map[uint64]events.StreamID         // whose event stands at a position; zero: none does
+	logs     map[events.StreamID]told
+	standing map[uint64]events.StreamID // whose event stands at a position; zero: none does
 	wants    wants
+	late     bool      // what was read is not enough any more
 	until    time.Time // it is waited for a source that is behind
+}
+
+// told is a stream's log: whole, as far as the head that the source had before it was read.
+type told struct {
+	events []events.Event
+	head   uint64
 }
 
 // wants is what has to be read before a stream can be mended.
@@ -94,7 +107,7 @@ func (x *mending) learn(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read it from the source of truth: %w", err)
 		}
-		x.logs[stream] = log
+		x.logs[stream] = told{log, x.head.Position}
 	}
 	for _, position := range x.wants.positions {
 		log, err := x.source.After(ctx, position-1, 1)
@@ -174,7 +187,7 @@ func (x *mending) mend(tx *readmodel.Tx, r Repair) error {
 // were not folded. Somebody else may have had one after it, and have let it go so long ago that nothing here tells of it any
 // more: that there is no entry proves nothing then. What the copy gives the stream already is its.
 func (x *mending) leaveOut(tx *readmodel.Tx, f *foldedStream) error {
-	log := x.logs[f.id]
+	log := x.logs[f.id].events
 	kept := make([]readmodel.KV, 0, len(f.entries))
 	for _, kv := range f.entries {
 		h, claim, ok := kv.Hostname()
@@ -223,9 +236,10 @@ func MayHaveLetGo(log []events.Event, from uint64, h events.Hostname) bool {
 func (x *mending) fold(tx *readmodel.Tx, stream events.StreamID, said uint64) (f foldedStream, known bool, err error) {
 	log, known := x.logs[stream]
 	partitions := tx.Progress().Partitions
-	upTo := partitions[events.Partition(stream.String(), len(partitions))].Position
-	if !known || upTo > x.head.Position {
-		x.wants.streams, x.wants.head = append(x.wants.streams, stream), max(x.wants.head, upTo)
+	part := partitions[events.Partition(stream.String(), len(partitions))]
+	if !known || part.LastEvent > log.head { // beyond its last event a partition has none, however far it is known to go
+		x.late = x.late || known
+		x.wants.streams, x.wants.head = append(x.wants.streams, stream), max(x.wants.head, part.LastEvent)
 		return f, false, nil
 	}
 	recorded, err := positionOf(tx, stream)
@@ -237,10 +251,10 @@ func (x *mending) fold(tx *readmodel.Tx, stream events.StreamID, said uint64) (f
 			return f, false, err
 		}
 	}
-	if len(log) == 0 {
+	if len(log.events) == 0 {
 		return foldedStream{id: stream}, true, nil
 	}
-	f, err = foldStream(log, upTo, x.now)
+	f, err = foldStream(log.events, part.Position, x.now)
 	return f, true, err
 }
 
@@ -248,7 +262,7 @@ func (x *mending) fold(tx *readmodel.Tx, stream events.StreamID, said uint64) (f
 // source's log has to have something else there, or the history is not all that there is. It is false where the log has to be read first.
 func (x *mending) tellsOf(stream events.StreamID, position uint64) (known bool, err error) {
 	last := uint64(0)
-	if log := x.logs[stream]; len(log) > 0 {
+	if log := x.logs[stream].events; len(log) > 0 {
 		last = log[len(log)-1].Position
 	}
 	if position <= last || position > x.head.Position { // what is beyond the end of the source is damage
@@ -290,7 +304,7 @@ func (x *mending) asRead(r Repair) error {
 		return nil
 	}
 	digest := uint64(0)
-	if log := x.logs[r.Stream]; len(log) > 0 {
+	if log := x.logs[r.Stream].events; len(log) > 0 {
 		f, err := foldStream(log, r.Read.UpTo, x.now)
 		if err != nil {
 			return err
@@ -302,7 +316,7 @@ func (x *mending) asRead(r Repair) error {
 		}
 	}
 	if digest != r.Read.Digest {
-		return fmt.Errorf("%w: its history of %d events is not what the source had up to position %d when it was compared", errNotBelieved, len(x.logs[r.Stream]), r.Read.UpTo)
+		return fmt.Errorf("%w: its history of %d events is not what the source had up to position %d when it was compared", errNotBelieved, len(x.logs[r.Stream].events), r.Read.UpTo)
 	}
 	return nil
 }
@@ -320,10 +334,11 @@ func (x *mending) usurped(tx *readmodel.Tx, h events.Hostname, stream events.Str
 		return false, nil // this stream's claim is the later one
 	case holder.IsZero():
 		// Somebody else had it and let it go since, and so this stream has let it go before: which it would
-		// say, if that is as far as its partition has come. And nobody has done so yet at a position that is not there.
+		// say, if that is as far as its partition has come. And nobody has done so yet at a position that this copy has
+		// not come to.
 		partitions := tx.Progress().Partitions
 		upTo := partitions[events.Partition(stream.String(), len(partitions))].Position
-		return position <= upTo || position > x.head.Position, nil
+		return position <= upTo || position > tx.Progress().Last().LastEvent, nil
 	case holder.Stream() == stream:
 		return position != claim.Position, nil
 	}

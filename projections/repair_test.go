@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -344,11 +345,16 @@ type untrue struct {
 	behind int                                     // it ends before its end so many times that it is asked
 	cut    func(log []events.Event) []events.Event // what it tells of a stream; nil: all
 	asked  int                                     // for its head
+	asking func(time int)                          // called before it is asked for its head; nil: nothing is
 }
 
 func (u *untrue) Head(ctx context.Context) (events.Head, error) {
+	u.asked++
+	if u.asking != nil {
+		u.asking(u.asked)
+	}
 	h, err := u.memorySource.Head(ctx)
-	if u.asked++; u.asked <= u.behind {
+	if u.asked <= u.behind {
 		h.Position--
 	}
 	return h, err
@@ -483,6 +489,67 @@ func TestRepair_FromASourceThatIsBehind_WaitsForIt_AndThenSaysSo(t *testing.T) {
 	cancel()
 	if _, err := RepairModel(ctx, n.model, &untrue{memorySource: n.source, behind: 1 << 30}, repairs, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got %v", err)
+	}
+}
+
+func TestRepair_OfACopyThatGoesOnFasterThanTheSourceAnswers_EndsAndSaysSo(t *testing.T) {
+	all := newHistory(t)
+	all.log = repairLog(t)
+	n := newNode(t, 1, all.log)
+	n.mustDeliver(published(n.source.id, all.log, 1, byKey(1))[0]...)
+	times := 0 // that the copy comes further while the source tells of a stream
+	src := &untrue{memorySource: n.source, cut: func(log []events.Event) []events.Event {
+		if times > 0 {
+			times--
+			all.add(fmt.Sprintf("ten_new%d", len(all.log)), events.TenantRegistered{Name: "N", HomeRegion: "eu-west"})
+			n.source.log = all.log
+			e := all.log[len(all.log)-1]
+			n.mustDeliver(record{Record: events.Record{Event: e, Previous: e.Position - 1, StoreID: n.source.id}})
+		}
+		return log
+	}}
+	for forTimes, mended := range map[int]int{3: 1, 1 << 30: 0} {
+		times = forTimes
+		m := newMender(n.model.Update, src, time.Now, n.log)
+		m.patience = 50 * time.Millisecond
+		done, err := m.all(t.Context(), []Repair{{Stream: streamID(t, "ten_b")}})
+		if _, left := errors.AsType[*UnmendedError](err); done != mended || left != (mended == 0) || left != errors.Is(err, errGoesOn) {
+			t.Errorf("when that happens %d times: mended %d, %v", forTimes, done, err)
+		}
+	}
+}
+
+// The copy gets an event of it, and is damaged, before another stream is read that an entry names.
+func TestRepair_OfAStreamThatHasGoneOnSinceItWasRead_ReadsItAgain(t *testing.T) {
+	const partitions = 3
+	before := repairLog(t)
+	h := newHistory(t)
+	h.log = slices.Clone(before)
+	for _, e := range before {
+		h.versions[e.Stream] = e.Version
+	}
+	log := h.add("ten_a", events.TenantRenamed{Name: "Another"}).log
+	n := newNode(t, partitions, before)
+	records := published(n.source.id, log, partitions, byKey(partitions))
+	a, b := events.Partition("ten_a", partitions), events.Partition("ten_b", partitions)
+	n.mustDeliver(records[b]...)
+	later := slices.IndexFunc(records[a], func(r record) bool { return r.Event.Position > 5 }) // ten_a has moves.example still
+	n.mustDeliver(records[a][:later]...)
+	src := &untrue{memorySource: n.source, asking: func(time int) {
+		if time == 2 { // before ten_b is read
+			n.source.log = log
+			n.mustDeliver(records[a][later:]...)
+			n.damageLive(map[string]func(tx *readmodel.Tx) error{"a": func(tx *readmodel.Tx) error { return tx.Forget(streamID(t, "ten_a")) }})
+		}
+	}}
+	if done, err := RepairModel(t.Context(), n.model, src, []Repair{{Stream: streamID(t, "ten_a")}}, nil); done != 1 || err != nil {
+		t.Fatalf("mended %d, %v", done, err)
+	}
+	if len(n.source.log) == len(before) {
+		t.Fatal("ten_b was not asked for")
+	}
+	if doc, err := n.model.Lookup(hostname(t, "a.example")); err != nil || !strings.Contains(string(doc.Body), "Another") {
+		t.Errorf("got %+v, %v, want what it was renamed to", doc, err)
 	}
 }
 

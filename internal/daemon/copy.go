@@ -55,31 +55,36 @@ func missing(path string) (dirs []string) {
 
 // unmake removes a region's directory that was made for nothing, with those above it that were: else it would look as
 // if the region had run there. Where somebody else has begun something with it, it stays.
-func unmake(dir readmodel.Dir, made []string) error {
+func unmake(dir readmodel.Dir, made []string) (err error) {
 	if _, err := os.Stat(string(dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	unlock, err := dir.Lock(readmodel.ByReplay)
-	if errors.Is(err, readmodel.ErrInUse) {
-		return nil // by a node
+	// A node that starts has the control socket, and waits for the directory; one that runs has both.
+	for _, lock := range []func() (func() error, error){
+		func() (func() error, error) { return dir.Lock(readmodel.ByReplay) }, dir.ReplayLock, dir.ControlLock,
+	} {
+		unlock, busy := lock()
+		if errors.Is(busy, readmodel.ErrInUse) || errors.Is(busy, readmodel.ErrReplaying) {
+			return nil
+		}
+		if busy != nil {
+			return busy
+		}
+		defer func() { err = errors.Join(err, unlock()) }()
 	}
-	if err != nil {
+	left, err := os.ReadDir(string(dir))
+	if err != nil || slices.ContainsFunc(left, func(e os.DirEntry) bool { return e.IsDir() || e.Name() == "current" }) {
 		return err
 	}
-	unlockReplay, err := dir.ReplayLock()
-	if err != nil {
-		return unlock() // another replay has
+	if err := os.RemoveAll(string(dir)); err != nil {
+		return err
 	}
-	if left, err := os.ReadDir(string(dir)); err == nil && !slices.ContainsFunc(left, func(e os.DirEntry) bool { return e.IsDir() || e.Name() == "current" }) {
-		err = os.RemoveAll(string(dir))
-		for _, above := range made[1:] {
-			if err == nil && os.Remove(above) != nil {
-				break // there is something else in it by now
-			}
+	for _, above := range made[1:] {
+		if os.Remove(above) != nil {
+			break // there is something else in it by now
 		}
-		return errors.Join(err, unlockReplay(), unlock())
 	}
-	return errors.Join(unlockReplay(), unlock())
+	return nil
 }
 
 // copies is the node's own, for whoever asks its query API.

@@ -2,14 +2,22 @@ package daemon
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tenantry/tenantry/projections"
+	"github.com/tenantry/tenantry/projections/readmodel"
+	"github.com/tenantry/tenantry/replay"
 )
 
 // logged is a log that may be read while it is written.
@@ -132,5 +140,42 @@ func TestRegion_WhoseNeighbourIsOfNoUse_BuildsItsCopyFromTheSource(t *testing.T)
 				t.Errorf("the log does not say %q:\n%s", c.says, got)
 			}
 		})
+	}
+}
+
+// The node has its control socket before it has the directory, for which it waits.
+func TestReplay_ThatFailsOnADirectoryThatItHasMade_LeavesItToANodeThatStarts(t *testing.T) {
+	dir := readmodel.Dir(filepath.Join(t.TempDir(), "regions", "eu-west"))
+	failed := errors.New("the source has no events")
+	for _, starts := range []bool{true, false} {
+		var control *replay.Control
+		if _, err := orUnmade(dir, func() (*struct{}, error) {
+			unlock, err := dir.Lock(readmodel.ByReplay)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if starts {
+				node := &replay.Node{Region: "eu-west", Projector: projections.New(projections.Config{Region: "eu-west", Dir: dir})}
+				if control, err = replay.Serve(dir, node, silent); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return nil, errors.Join(failed, unlock())
+		}); !errors.Is(err, failed) {
+			t.Errorf("got %v", err)
+		}
+		if !starts {
+			if _, err := os.Stat(string(dir)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("what it has made for nothing is there: %v", err)
+			}
+			continue
+		}
+		c, err := replay.Dial(t.Context(), dir)
+		if err != nil {
+			t.Fatalf("no replay reaches the node any more: %v", err)
+		}
+		if err := errors.Join(c.Close(), control.Close(), os.RemoveAll(string(dir))); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -146,8 +146,8 @@ func (d Dir) Clean(keep ...string) error {
 }
 
 // Tidy removes what no pointer names, and says what: what was left by a process that was killed, and
-// generations that were replaced. The current and the previous one stay, and all where it is not known which is the current
-// one. While somebody holds [Dir.ReplayLock], what
+// generations that were replaced. The current and the previous one stay, and all where it is not known which these
+// are. While somebody holds [Dir.ReplayLock], what
 // is being built stays too, and any generation newer than the current one, which is about to be that.
 func (d Dir) Tidy() (removed []string, err error) {
 	entries, err := d.list()
@@ -174,7 +174,7 @@ func (d Dir) Tidy() (removed []string, err error) {
 	}
 	for _, name := range entries {
 		newer := buildingName.MatchString(name) || numberOf(name) > numberOf(current)
-		unknown := current == "" && generationName.MatchString(name)
+		unknown := (current == "" || d.previousUnknown()) && generationName.MatchString(name)
 		if name == current || name == previous || unknown || building && newer && !removedName.MatchString(name) {
 			continue
 		}

@@ -43,7 +43,7 @@ func (d Dir) Previous() (string, error) {
 }
 
 // Candidates are the generations that a node may serve that starts, in the order in which it should try them: the
-// live one and the one before. Where the pointer to the live one is lost or damaged, all that there are: each of them
+// live one and the one before. Where the pointer to the live one is lost or damaged, or that to the one before is, all that there are: each of them
 // was whole when it got its name. The newest is then the likeliest, but for the one that was live before.
 func (d Dir) Candidates() ([]string, error) {
 	current, err := d.Current()
@@ -55,17 +55,25 @@ func (d Dir) Candidates() ([]string, error) {
 		return nil, err
 	}
 	names := []string{current}
-	if current == "" {
-		if names, err = d.list(); err != nil {
+	if current == "" || d.previousUnknown() {
+		all, err := d.list()
+		if err != nil {
 			return nil, err
 		}
-		slices.SortFunc(names, func(a, b string) int { return numberOf(b) - numberOf(a) })
+		slices.SortFunc(all, func(a, b string) int { return numberOf(b) - numberOf(a) })
+		names = append(names, slices.DeleteFunc(all, func(name string) bool { return name == current })...)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return name == previous || !generationName.MatchString(name) })
 	if previous != "" {
 		names = append(names, previous)
 	}
 	return names, nil
+}
+
+// previousUnknown tells that there was a generation before the live one, and that it cannot be told which.
+func (d Dir) previousUnknown() bool {
+	_, err := d.pointer(pointerPrevious)
+	return errors.Is(err, errPointerDamaged)
 }
 
 // SetCurrent makes a generation the live one, and the one that was live the previous one. After a crash
@@ -99,6 +107,8 @@ func (d Dir) setCurrent(generation string) []step {
 	return append(steps, d.write(pointerCurrent, pointerTo(generation))...)
 }
 
+var errPointerDamaged = errors.New("is damaged")
+
 func pointerTo(names ...string) string {
 	line := strings.Join(names, " ")
 	return fmt.Sprintf("%s %08x\n", line, crc32.ChecksumIEEE([]byte(line)))
@@ -117,7 +127,7 @@ func (d Dir) pointer(file string) ([]string, error) {
 	names := words[:max(0, len(words)-1)]
 	bad := slices.ContainsFunc(names, func(name string) bool { return !generationName.MatchString(name) })
 	if len(names) == 0 || bad || string(b) != pointerTo(names...) {
-		return nil, fmt.Errorf("%w: %s is damaged: it says %.100q", ErrNoGeneration, d.Path(file), b)
+		return nil, fmt.Errorf("%w: %s %w: it says %.100q", ErrNoGeneration, d.Path(file), errPointerDamaged, b)
 	}
 	return names, nil
 }
