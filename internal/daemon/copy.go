@@ -59,6 +59,12 @@ func unmake(dir readmodel.Dir, made []string) (err error) {
 	if _, err := os.Stat(string(dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	var unlocks []func() error
+	defer func() {
+		for _, unlock := range unlocks {
+			err = errors.Join(err, unlock())
+		}
+	}()
 	// A node that starts has the control socket, and waits for the directory; one that runs has both.
 	for _, lock := range []func() (func() error, error){
 		func() (func() error, error) { return dir.Lock(readmodel.ByReplay) }, dir.ReplayLock, dir.ControlLock,
@@ -70,7 +76,7 @@ func unmake(dir readmodel.Dir, made []string) (err error) {
 		if busy != nil {
 			return busy
 		}
-		defer func() { err = errors.Join(err, unlock()) }()
+		unlocks = append(unlocks, unlock)
 	}
 	left, err := os.ReadDir(string(dir))
 	if err != nil || slices.ContainsFunc(left, func(e os.DirEntry) bool { return e.IsDir() || e.Name() == "current" }) {
