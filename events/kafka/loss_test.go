@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
@@ -144,4 +145,24 @@ func TestProducer_AnotherOfTheSameNameHasWritten_IsFenced(t *testing.T) {
 	}
 	wantStored(t, c, topic, 0, "0", "1")
 	wantStored(t, c, topic, 1, "0", "1", "2")
+}
+
+// As relays do when leadership goes to and fro: Kafka gives the ID to one at a time, and tells the others to ask again.
+func TestNewFencedProducer_SeveralAtOnce_AllFence(t *testing.T) {
+	address := testservers.Kafka(t)
+	topic := makeTopic(t, testCluster(t, address), Topic{})
+	var asking sync.WaitGroup
+	for range 6 {
+		c := testCluster(t, address)
+		asking.Go(func() {
+			for range 5 {
+				p, err := c.NewFencedProducer(testContext(t), topic, topic)
+				if err != nil || !p.Fences() {
+					t.Errorf("got %v, want a producer that fences", err)
+					return
+				}
+			}
+		})
+	}
+	asking.Wait()
 }

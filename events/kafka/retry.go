@@ -145,6 +145,7 @@ func transient(err error) bool {
 		kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend,
 		kafka.NotController, kafka.KafkaStorageError,
 		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch, kafka.OffsetNotAvailable,
+		kafka.ConcurrentTransactions, // another asks for the same transactional ID at this moment
 		kafka.ThrottlingQuotaExceeded, kafka.UnknownTopicID, kafka.InconsistentTopicID:
 		return true
 	default:
