@@ -103,11 +103,22 @@ func (p *Projector) topicIsOurs(ctx context.Context, up *upstream, progress *rea
 		return true
 	}
 	// One that stands before the other store's records says nothing.
-	if f := p.current.Load(); f != nil && f.marked.Load() && f.foreign.Load() == nil && !p.behind(up.ends) {
+	if f := p.current.Load(); f != nil && f.marked.Load() && f.foreign.Load() == nil && readTo(f.model.Progress(), up.ends) {
 		return true
 	}
 	p.setBuilding("%s", topicOfAnother(p.cfg.Topic, up.topic, progress.StoreID))
 	return false
+}
+
+// readTo tells that a copy was brought up to date with what a topic held. Where it is in a partition is not known before a record
+// of that has come.
+func readTo(progress *readmodel.Progress, ends map[int]kafka.Offsets) bool {
+	for i, part := range progress.Partitions {
+		if e := ends[i]; e.End > e.First && part.Offset < e.End {
+			return false
+		}
+	}
+	return ends != nil
 }
 
 // isAnothers tells that upstream is of another store than a copy, of which this region has never served one.
