@@ -59,7 +59,7 @@ func TestReplayTopic_ItsCatalogueAndItsCommandKilled_DoublesAndReordersNothing(t
 		}); err != nil {
 			t.Fatal(err)
 		}
-		pause(t, time.Duration(r.Int64N(int64(time.Second))))
+		pause(t, 1500*time.Millisecond+time.Duration(r.Int64N(int64(time.Second)))) // it is noted each second how far it is
 		if round%2 == 0 {
 			leader.kill()
 		}
