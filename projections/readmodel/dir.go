@@ -172,10 +172,10 @@ func (d Dir) Tidy() (removed []string, err error) {
 	case !errors.Is(err, ErrReplaying):
 		return nil, err
 	}
+	unknown := current == "" || d.previousUnknown()
 	for _, name := range entries {
 		newer := buildingName.MatchString(name) || numberOf(name) > numberOf(current)
-		unknown := (current == "" || d.previousUnknown()) && generationName.MatchString(name)
-		if name == current || name == previous || unknown || building && newer && !removedName.MatchString(name) {
+		if name == current || name == previous || unknown && generationName.MatchString(name) || building && newer && !removedName.MatchString(name) {
 			continue
 		}
 		if err := d.Remove(name); err != nil {
